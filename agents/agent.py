@@ -1,0 +1,86 @@
+"""The protocol between agents and whatever drives them: histories in, actions out.
+
+An agent is anything with `act(histories) -> actions`. It is asked for many episodes at once (a language model batches them) and
+is given the whole history of each; what it wants to remember between two turns of an episode (a map of the house, the slot of its
+KV cache) it keeps in `History.memory`, which lives and dies with the episode.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action, exactly as the agent emitted it.
+
+    `tokens` are the sampled ids, the turn-closing token included where it was sampled; `logps` are the model's own
+    log-probabilities of them (temperature 1, nothing cut off). Both are None for agents that do not sample tokens.
+    """
+
+    text: str
+    tokens: tuple[int, ...] | None = None
+    logps: tuple[float, ...] | None = None
+
+
+@dataclass
+class Turn:
+    """What the agent saw (the observation and its `info`), and what it did then (None while it is its move)."""
+
+    observation: str
+    info: Mapping[str, Any] = field(default_factory=dict)
+    action: Action | None = None
+
+
+@dataclass
+class History:
+    """One episode as its agent sees it. `(task, seed)` names the episode and seeds the agent's random stream for it."""
+
+    task: str
+    seed: int
+    turns: list[Turn] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+class Agent(ABC):
+    """Text in, text out. `name` goes into every log."""
+
+    name: str = "agent"
+
+    @abstractmethod
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        """Choose one action for each history, whose last turn is still without one."""
+
+    def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
+        """Cut one action into consecutive ones with the texts `pieces`, as the environment's `segment` rule gave them."""
+        return [Action(piece) for piece in pieces]
+
+    def predict(
+        self,
+        observation: Any,
+        state: list[History] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, list[History]]:
+        """Act on a batch of observations, with the signature of stable-baselines3 (for its `evaluate_policy`).
+
+        `observation` is an array of B texts; `state` the histories of the call before. `deterministic` is ignored: how an
+        agent samples is its own setting. Returns B action texts (dtype object) and the new state.
+        """
+        del deterministic
+        texts = np.atleast_1d(np.asarray(observation, dtype=object))
+        starts = np.ones(len(texts), bool) if state is None or episode_start is None else np.asarray(episode_start, bool)
+        histories = [
+            History(task="", seed=row) if fresh or state is None else state[row] for row, fresh in enumerate(starts)
+        ]
+        for history, text in zip(histories, texts, strict=True):
+            history.turns.append(Turn(str(text)))
+        actions = self.act(histories)
+        for history, action in zip(histories, actions, strict=True):
+            history.turns[-1].action = action
+        return np.array([action.text for action in actions], dtype=object), histories

@@ -1,0 +1,211 @@
+"""One folder that holds a trained agent: weights or adapters, value head, tokenizer, and a `config.json` that says what they are.
+
+    policy/             a transformers model, or a peft adapter on the base
+    critic/             the separate critic's trunk, or the critic's adapter
+    value_head.safetensors
+    merged/0, 1, ...    adapters that had been merged into the base before this training started (LoRA on top of LoRA)
+    tokenizer/
+    config.json         format version, base model with its fingerprint, kind of critic, LoRA rank, where it came from
+
+Everything is written aside and then renamed, so that a checkpoint is either whole or not there. Weights are safetensors only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.quantization_config import GgufConfig
+
+from agents.model import ActorCritic
+
+FORMAT, VERSION = "reasoning-checkpoint", 1
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model under the adapters: its name or path, its fingerprint, and adapters already merged into it."""
+
+    name: str
+    fingerprint: str
+    merged: tuple[str, ...] = ()
+
+
+@dataclass
+class Loaded:
+    """A model to start from: plain weights (adapters merged), its tokenizer, and what it was made of."""
+
+    lm: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    base: Base
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def fingerprint(lm: PreTrainedModel) -> str:
+    """A short hash of a model's weights: names, shapes and up to 1,024 evenly spread values of each tensor."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, weight in sorted(lm.state_dict().items()):
+        flat = weight.detach().reshape(-1)
+        digest.update(f"{name}{tuple(weight.shape)}".encode())
+        digest.update(flat[:: max(1, flat.numel() // 1024)].float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(
+    path: str | Path, model: ActorCritic, tokenizer: PreTrainedTokenizerBase, base: Base, meta: dict[str, Any] | None = None
+) -> None:
+    """Write a checkpoint folder (replacing one that is there). `base` is what `load_policy` said of the model trained from."""
+    path = Path(path)
+    aside = path.with_name(path.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    _save_weights(aside, model)
+    for index, adapter in enumerate(base.merged if model.rank else ()):
+        shutil.copytree(adapter, aside / "merged" / str(index))
+    tokenizer.save_pretrained(aside / "tokenizer")
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "critic": model.critic_kind,
+        "rank": model.rank,
+        "trunk_gradient": model.trunk_gradient,
+        "base": asdict(base) | {"merged": len(base.merged)} if model.rank else None,
+        **(meta or {}),
+    }
+    (aside / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(aside, path)
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """True for a folder that `save` wrote."""
+    file = Path(path) / "config.json"
+    return file.is_file() and json.loads(file.read_text()).get("format") == FORMAT
+
+
+def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype | str = "auto") -> Loaded:
+    """The policy of a checkpoint, a local transformers folder, a GGUF file or a hub id, as plain weights to act with or train from.
+
+    Args:
+        source: what to load.
+        base: where the base model lies now, if a LoRA checkpoint's has moved.
+        dtype: of the weights; "auto" keeps the stored one.
+
+    Raises:
+        FileNotFoundError: nothing at `source`, or the base of a LoRA checkpoint is gone.
+        ValueError: the checkpoint is of another format version or was made for another base model.
+    """
+    if not is_checkpoint(source):
+        lm, tokenizer = _load_pretrained(str(source), dtype)
+        return Loaded(lm, tokenizer, Base(str(source), fingerprint(lm)))
+    path = Path(source)
+    config = read_config(path)
+    tokenizer = AutoTokenizer.from_pretrained(path / "tokenizer")
+    if not config["rank"]:
+        lm = AutoModelForCausalLM.from_pretrained(path / "policy", dtype=dtype)
+        return Loaded(lm, tokenizer, Base(str(path), fingerprint(lm)), config)
+    lm, origin = _load_base(path, config, base, dtype)
+    lm = _merge(lm, path / "policy")
+    merged = (*origin.merged, str(path / "policy"))
+    return Loaded(lm, tokenizer, Base(origin.name, origin.fingerprint, merged), config)
+
+
+def load(path: str | Path, base: str | None = None, dtype: torch.dtype | str = "auto") -> tuple[ActorCritic, PreTrainedTokenizerBase]:
+    """A whole checkpoint, critic and value head included (without the frozen copy of the reference). Raises as `load_policy`."""
+    path = Path(path)
+    config = read_config(path)
+    tokenizer = AutoTokenizer.from_pretrained(path / "tokenizer")
+    if config["rank"]:
+        lm, _ = _load_base(path, config, base, dtype)
+    else:
+        lm = AutoModelForCausalLM.from_pretrained(path / "policy", dtype=dtype)
+    model = ActorCritic(lm, config["critic"], rank=config["rank"], trunk_gradient=config["trunk_gradient"])
+    if config["rank"]:
+        for adapter in ["policy", *(["critic"] if config["critic"] == "lora" else [])]:
+            model.policy.load_adapter(str(path / adapter), adapter_name=adapter, is_trainable=True)  # type: ignore[operator]
+    if config["critic"] == "separate":
+        model.critic = AutoModel.from_pretrained(path / "critic", dtype=dtype)
+    if model.value_head is not None:
+        model.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
+    return model.eval(), tokenizer
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The `config.json` of a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: another format or version.
+    """
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}: expected {file}; give a folder that a training run wrote, such as RUN/oreo")
+    config = json.loads(file.read_text())
+    if config.get("format") != FORMAT:
+        raise ValueError(f"{file} is no checkpoint of this project: format is {config.get('format')!r}, expected {FORMAT!r}")
+    if config.get("version") != VERSION:
+        raise ValueError(
+            f"{file} has checkpoint version {config.get('version')!r}, this code reads version {VERSION}; "
+            "use the release that wrote it, or train again"
+        )
+    return config
+
+
+def _save_weights(folder: Path, model: ActorCritic) -> None:
+    if isinstance(model.policy, PeftModel):
+        # peft writes one folder per adapter, named after it: policy/ and critic/.
+        model.policy.save_pretrained(str(folder))
+    else:
+        model.lm.save_pretrained(folder / "policy")
+    if model.critic is not None:
+        model.critic.save_pretrained(folder / "critic")
+    if model.value_head is not None:
+        save_file(model.value_head.state_dict(), folder / "value_head.safetensors")
+
+
+def _load_base(path: Path, config: dict[str, Any], name: str | None, dtype: torch.dtype | str) -> tuple[PreTrainedModel, Base]:
+    """The base of a LoRA checkpoint, checked against its fingerprint, with earlier adapters merged."""
+    stored = config["base"]
+    name = name or stored["name"]
+    lm = _load_pretrained(name, dtype)[0] if not is_checkpoint(name) else load_policy(name, dtype=dtype).lm
+    if (found := fingerprint(lm)) != stored["fingerprint"]:
+        raise ValueError(
+            f"the adapters in {path} were trained on {stored['name']} with fingerprint {stored['fingerprint']}, "
+            f"but {name} has {found}: give the very base that they were trained on"
+        )
+    merged = tuple(str(path / "merged" / str(index)) for index in range(stored["merged"]))
+    for adapter in merged:
+        lm = _merge(lm, Path(adapter))
+    return lm, Base(name, stored["fingerprint"], merged)
+
+
+def _merge(lm: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    return PeftModel.from_pretrained(lm, str(adapter)).merge_and_unload()  # type: ignore[return-value,operator]
+
+
+def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    path = Path(name)
+    if path.suffix == ".gguf" and path.is_file():
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        # Dequantised: packed weights can be neither trained fast nor saved.
+        lm = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16 if dtype == "auto" else dtype
+        )
+        del lm.config.quantization_config
+        return lm, tokenizer
+    try:
+        AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"no model at {name!r}: give a checkpoint folder, a transformers folder, a .gguf file or a hub id that can be reached ({error})"
+        ) from error
+    return AutoModelForCausalLM.from_pretrained(name, dtype=dtype), AutoTokenizer.from_pretrained(name)

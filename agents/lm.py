@@ -1,0 +1,77 @@
+"""The sampling agent: a language model that reads text and writes actions."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from agents.agent import Action, Agent, History
+from agents.generate import Row, Sampler, Sampling
+from agents.model import ActorCritic
+from agents.prompt import Prompt
+
+
+class LMAgent(Agent):
+    """Samples actions from a policy, keeping each episode's KV cache between its turns.
+
+    Args:
+        model: policy (and perhaps critic).
+        tokenizer: its tokenizer.
+        sampling: how tokens are drawn.
+        name: what logs call this agent.
+        stop: `stop(text)` ends an action early (used for one step at a time); the token that made it true is kept.
+    """
+
+    def __init__(
+        self,
+        model: ActorCritic,
+        tokenizer: PreTrainedTokenizerBase,
+        sampling: Sampling = Sampling(),
+        name: str = "lm",
+        stop: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.name, self.tokenizer, self.sampling = name, tokenizer, sampling
+        self.prompt = Prompt(tokenizer)
+        stop_ids = (lambda ids: stop(self.decode(ids))) if stop else None
+        self.sampler = Sampler(model.eval(), [self.prompt.closer], sampling, stop=stop_ids)
+
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        """Sample the next action of every history; see `agents.agent.Agent.act`."""
+        rows = [self._row(history) for history in histories]
+        for row, history in zip(rows, histories, strict=True):
+            row.tokens.extend(self.prompt.environment(history.turns, len(history.turns) - 1))
+        sampled = self.sampler.extend(rows)
+        return [Action(self.decode(ids), tuple(ids), tuple(logps)) for ids, logps in sampled]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of an action's tokens, without the closing token."""
+        ids = ids[:-1] if ids and ids[-1] == self.prompt.closer else ids
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
+        """Cut a whole response where its text was cut; a token that spans a boundary belongs to the step it starts in."""
+        if action.tokens is None or action.logps is None:
+            return super().cut(action, pieces)
+        starts = [len(self.decode(action.tokens[:index]).rstrip("\ufffd")) for index in range(len(action.tokens))]
+        ends = np.cumsum([len(piece) for piece in pieces])[:-1]
+        step_of = np.searchsorted(ends, starts, side="right")
+        found = []
+        for step in range(len(pieces)):
+            chosen = np.flatnonzero(step_of == step)
+            if not len(chosen):
+                continue  # a step shorter than one token: its text went to the step before
+            first, last = int(chosen[0]), int(chosen[-1]) + 1
+            end = starts[last] if last < len(starts) else len(action.text)
+            found.append(replace(action, text=action.text[starts[first] : end], tokens=action.tokens[first:last], logps=action.logps[first:last]))
+        return found
+
+    def _row(self, history: History) -> Row:
+        row = history.memory.get("row")
+        if row is None:
+            stream = np.random.default_rng([history.seed, zlib.crc32(history.task.encode())])
+            row = history.memory["row"] = Row(stream)
+        return row

@@ -1,0 +1,213 @@
+"""Policy, frozen reference and value head around any causal language model of transformers.
+
+Three critics, and full or LoRA training (`rank`) of the policy:
+
+| critic     | trunk of the value head                                  | extra memory            |
+|------------|----------------------------------------------------------|-------------------------|
+| `separate` | a second copy of the policy's trunk, trained (the papers') | one model               |
+| `lora`     | the frozen base with an adapter of its own               | one adapter             |
+| `shared`   | the policy's own trunk, its gradient scaled              | none                    |
+
+The reference is the model that training starts from: the frozen base with its adapters off under LoRA, a frozen copy otherwise.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from agents.logprob import token_log_probs, token_log_probs_and_kl
+
+Role = Literal["policy", "reference", "critic"]
+CriticKind = Literal["separate", "lora", "shared"]
+
+
+class Scores(NamedTuple):
+    """What one forward pass says of a batch: N agent tokens in row-major order, B rows, S decisions."""
+
+    logp: Tensor
+    """log pi of each agent token, float [N]."""
+    ref_logp: Tensor | None
+    """The reference's, float [N]."""
+    kl: Tensor | None
+    """Exact KL(pi || ref) at each agent token's state, float [N]."""
+    value: Tensor | None
+    """V at the state of each decision, float [B, S]."""
+
+
+class ValueHead(nn.Linear):
+    """Hidden state [..., D] -> value [...], in float32, zero at the start (so that V = 0 before training)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, 1)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] of any float type -> float32 [...] (float64 where the head was cast to it)."""
+        return super().forward(hidden.to(self.weight.dtype))[..., 0]
+
+
+class ActorCritic(nn.Module):
+    """A policy with its frozen reference and its critic.
+
+    Args:
+        lm: the causal language model that training starts from; it becomes the policy (and is changed in place).
+        critic: which critic to add, or None for a policy alone.
+        reference: keep a frozen reference (free under LoRA).
+        rank: LoRA rank of the policy, and of the `lora` critic; 0 trains all weights.
+        alpha: LoRA's scale is alpha / rank; None takes alpha = 2 * rank.
+        trunk_gradient: with the `shared` critic, the share of the value loss's gradient that reaches the policy's trunk.
+    """
+
+    def __init__(
+        self,
+        lm: PreTrainedModel,
+        critic: CriticKind | None = None,
+        reference: bool = False,
+        rank: int = 0,
+        alpha: int | None = None,
+        trunk_gradient: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if critic == "lora" and rank < 1:
+            raise ValueError(f"critic='lora' puts an adapter on the base and needs rank >= 1, got rank={rank}")
+        _check_head(lm)
+        self.critic_kind, self.rank, self.trunk_gradient = critic, rank, trunk_gradient
+        self.reference = copy.deepcopy(lm).requires_grad_(False) if reference and not rank else None
+        self.critic = copy.deepcopy(lm.base_model).requires_grad_(True) if critic == "separate" else None
+        width = lm.get_input_embeddings().weight.shape[-1]
+        self.value_head = ValueHead(int(width)) if critic else None
+        self.policy = _with_adapters(lm, rank, alpha, critic == "lora") if rank else lm
+        for name, parameter in self.policy.named_parameters():
+            parameter.requires_grad_(not rank or "lora_" in name)
+
+    @property
+    def lm(self) -> PreTrainedModel:
+        """The policy as a transformers model (with LoRA layers inside where there are adapters)."""
+        return self.policy.get_base_model() if isinstance(self.policy, PeftModel) else self.policy  # type: ignore[return-value]
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """The trainable parameters by owner: `policy` and, where there is one, `critic`."""
+        critic = [p for n, p in self.named_parameters() if _is_critic(n) and p.requires_grad]
+        policy = [p for n, p in self.named_parameters() if not _is_critic(n) and p.requires_grad]
+        return {"policy": policy, "critic": critic} if critic else {"policy": policy}
+
+    def hidden(self, role: Role, tokens: Tensor) -> Tensor:
+        """Final hidden states [B, T, D] of right-padded tokens [B, T] (causal, so that padding is never seen)."""
+        if role == "reference" and self.reference is not None:
+            return self.reference.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        if role == "critic" and self.critic is not None:
+            return self.critic(input_ids=tokens, use_cache=False).last_hidden_state
+        with self._adapter(role):
+            return self.lm.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+
+    def logits(self, hidden: Tensor, role: Role = "policy") -> Tensor:
+        """Final hidden states [..., D] -> logits [..., V]."""
+        lm = self.reference if role == "reference" and self.reference is not None else self.lm
+        return project(lm, hidden)
+
+    def values(self, tokens: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """V at every position, float [B, T]; `hidden` are the policy's states [B, T, D], which the shared critic reuses.
+
+        Raises:
+            ValueError: the model has no critic.
+        """
+        if self.value_head is None:
+            raise ValueError("this model has no value head: load a checkpoint that was trained with a critic (such as OREO's)")
+        if self.critic_kind != "shared":
+            return self.value_head(self.hidden("critic", tokens))
+        hidden = self.hidden("policy", tokens) if hidden is None else hidden
+        return self.value_head(hidden.detach() + self.trunk_gradient * (hidden - hidden.detach()))
+
+    def forward(
+        self, tokens: Tensor, agent: Tensor, start: Tensor, reference: bool = False, kl: bool = False, value: bool = False
+    ) -> Scores:
+        """Score a batch.
+
+        Args:
+            tokens: ids [B, T], right-padded.
+            agent: bool [B, T], True at the N tokens that the agent emitted (never at position 0).
+            start: long [B, S], the position before each decision's first token.
+            reference, kl, value: which of the optional scores to compute.
+        """
+        hidden = self.hidden("policy", tokens)
+        emitted = agent[:, 1:]
+        states, targets = hidden[:, :-1][emitted], tokens[:, 1:][emitted]
+        ref_logp = kl_at = None
+        if reference or kl:
+            with torch.no_grad():
+                ref_states = self.hidden("reference", tokens)[:, :-1][emitted]
+        if kl:
+            logp, ref_logp, kl_at = token_log_probs_and_kl(
+                states, ref_states, targets, self.logits, lambda h: self.logits(h, "reference")
+            )
+        else:
+            logp = token_log_probs(states, targets, self.logits)
+            if reference:
+                with torch.no_grad():
+                    ref_logp = token_log_probs(ref_states, targets, lambda h: self.logits(h, "reference"))
+        found = self.values(tokens, hidden).gather(1, start) if value else None
+        return Scores(logp, ref_logp, kl_at, found)
+
+    @contextmanager
+    def _adapter(self, role: Role) -> Iterator[None]:
+        """Run as `role`: the policy's adapter is on by default, the reference has none, the `lora` critic its own."""
+        if not self.rank or role == "policy" or (role == "critic" and self.critic_kind != "lora"):
+            yield
+            return
+        layers = [layer for layer in self.lm.modules() if isinstance(layer, BaseTunerLayer)]
+        trained = [p for p in self.lm.parameters() if p.requires_grad]
+        for layer in layers:
+            layer.enable_adapters(role != "reference")
+            layer.set_adapter(role if role == "critic" else "policy")
+        yield
+        for layer in layers:
+            layer.enable_adapters(True)
+            layer.set_adapter("policy")
+        # peft freezes what it switches off, but one step trains both adapters.
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def project(lm: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Final hidden states [..., D] -> logits [..., V], with the scaling that some families apply after the head."""
+    logits, config = lm.get_output_embeddings()(hidden), lm.config
+    if cap := getattr(config, "final_logit_softcapping", None):
+        logits = torch.tanh(logits / cap) * cap
+    return logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+
+
+def _check_head(lm: PreTrainedModel) -> None:
+    """Log-probabilities are computed from hidden states; make sure that they are the model's own."""
+    probe = torch.arange(4, device=lm.device)[None] % lm.config.vocab_size
+    with torch.no_grad():
+        ours = project(lm, lm.base_model(input_ids=probe, use_cache=False).last_hidden_state)
+        theirs = lm(input_ids=probe, use_cache=False).logits
+    if not torch.allclose(ours.float(), theirs.float(), atol=1e-2, rtol=1e-2):
+        raise ValueError(
+            f"{type(lm).__name__} changes its logits after the output layer in a way that is not known here; "
+            "its log-probabilities would be wrong, so it is refused"
+        )
+
+
+def _is_critic(name: str) -> bool:
+    return name.startswith(("critic.", "value_head.")) or ".critic." in name
+
+
+def _with_adapters(lm: PreTrainedModel, rank: int, alpha: int | None, critic: bool) -> PeftModel:
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank if alpha is None else alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
+    )
+    adapted = get_peft_model(lm, config, adapter_name="policy")
+    if critic:
+        adapted.add_adapter("critic", config)
+    return adapted  # type: ignore[return-value]

@@ -1,0 +1,159 @@
+"""Agents without a model: random commands, logged actions replayed, and an expert.
+
+They draw from a private stream named by the episode's (task, seed) and the turn, so that an episode repeats whatever
+else is in its batch, and on resuming half-way too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from random import Random
+
+from agents.agent import Action, Agent, History
+from agents.alfworld_expert import Rank, likely, plan
+from agents.alfworld_world import World, kind
+
+
+def stream(history: History, name: str, turn: int | None = None) -> Random:
+    """The private random stream of a turn (by default the one now open) of an episode, for the use `name`."""
+    return Random(f"{name}|{history.task}|{history.seed}|{len(history.turns) if turn is None else turn}")
+
+
+class RandomAgent(Agent):
+    """Draws a command from `info["admissible_commands"]`, each with the same probability."""
+
+    def __init__(self, seed: int = 0) -> None:
+        """`seed` names another family of streams: two agents with different seeds play the same episode differently."""
+        self.name = "random" if seed == 0 else f"random(seed={seed})"
+        self.seed = seed
+
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        """Draw one command each. Raises ValueError where an environment lists no commands."""
+        return [Action(stream(one, f"random{self.seed}").choice(_commands(one))) for one in histories]
+
+
+class ReplayAgent(Agent):
+    """Repeats logged actions, token ids and log-probabilities included where an `Action` is given."""
+
+    name = "replay"
+
+    def __init__(self, actions: Mapping[tuple[str, int], Sequence[str | Action]]) -> None:
+        """`actions[task, seed]` are the actions of that episode, in order."""
+        self.actions = actions
+
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        """Give each episode its next action. Raises LookupError for one that is not logged or has no action left."""
+        return [self._next(history) for history in histories]
+
+    def _next(self, history: History) -> Action:
+        key, turn = (history.task, history.seed), len(history.turns)
+        if key not in self.actions:
+            seeds = sorted(seed for task, seed in self.actions if task == history.task)
+            close = get_close_matches(history.task, [task for task, _ in self.actions], n=1)
+            hint = f"; this task has seeds {seeds}" if seeds else f"; the nearest task is {close[0]!r}" if close else ""
+            raise LookupError(
+                f"No logged episode of task {key[0]!r} with seed {key[1]} among {len(self.actions)}{hint}."
+            )
+        logged = self.actions[key]
+        if turn > len(logged):
+            raise LookupError(
+                f"Task {key[0]!r}, seed {key[1]}: the log has {len(logged)} actions, but the episode goes on to "
+                f"turn {turn}. Is it the same version of the environment?"
+            )
+        action = logged[turn - 1]
+        return action if isinstance(action, Action) else Action(action)
+
+
+class ExpertAgent(Agent):
+    """Solves the task: writes the worked solution where `info["solution"]` gives one, else plays ALFWorld by reading.
+
+    The worked solution is one whole response. The ALFWorld player reads observation texts only. The dials make it worse
+    on purpose, because offline learners need logs of uneven quality:
+
+    - `noise`: the probability, at each turn, of a random other move.
+    - `order`: the search goes by what is "likely", or in a "random" order.
+    - `forget`: the probability, at each turn, of forgetting what one receptacle holds.
+    """
+
+    def __init__(self, noise: float = 0.0, order: str = "likely", forget: float = 0.0, seed: int = 0) -> None:
+        """Set the dials. Raises ValueError for a probability outside [0, 1] or an unknown order."""
+        for dial, value in (("noise", noise), ("forget", forget)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{dial}={value}: wanted a probability from 0 to 1.")
+        if order not in ("likely", "random"):
+            raise ValueError(f"order={order!r}: wanted 'likely' or 'random'.")
+        dials = {"noise": noise, "order": order, "forget": forget, "seed": seed}
+        turned = [f"{name}={value}" for name, value in dials.items() if value not in (0, "likely")]
+        self.name = f"expert({', '.join(turned)})" if turned else "expert"
+        self.noise, self.order, self.forget, self.seed = noise, order, forget, seed
+
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        """Choose one action each. Raises ValueError for an episode with neither a solution nor ALFWorld's text."""
+        return [self._act(history) for history in histories]
+
+    def _act(self, history: History) -> Action:
+        solution = history.turns[0].info.get("solution")
+        return Action(self._play(history)) if solution is None else Action(str(solution))
+
+    def _play(self, history: History) -> str:
+        world = _read(history)
+        random = stream(history, f"expert{self.seed}")
+        if random.random() < self.forget and world.contents:
+            del world.contents[random.choice(sorted(world.contents))]
+        command = plan(world, likely if self.order == "likely" else self._shuffled(history))
+        if random.random() < self.noise:
+            return random.choice([other for other in possible(world) if other != command])
+        return command
+
+    def _shuffled(self, history: History) -> Rank:
+        """A random order of search, fixed for the episode."""
+        name = f"order{self.seed}"
+        return lambda world, receptacle, things: stream(history, f"{name}|{receptacle}", turn=0).random()
+
+
+def possible(world: World) -> list[str]:
+    """The commands that a player can think of where it stands: those that a random move is drawn from."""
+    here = [name for name in world.receptacles if world.at(name)]
+    commands = ["look", "inventory", *(f"go to {name}" for name in world.receptacles if not world.at(name))]
+    for place in here:
+        commands.append(f"examine {place}")
+        if place in world.closed:
+            commands.append(f"open {place}")
+        elif world.held and place in world.contents:
+            commands.append(f"move {world.held} to {place}")
+        elif not world.held:
+            commands += [
+                f"take {thing} from {place}" for thing in world.contents.get(place, ()) if "lamp" not in kind(thing)
+            ]
+    return commands
+
+
+def _read(history: History) -> World:
+    """Bring the episode's map up to date with the turns not read yet."""
+    world: World | None = history.memory.get("alfworld")
+    if world is None:
+        world = history.memory["alfworld"] = World.first(history.turns[0].observation)
+    for before, after in zip(history.turns[world.turns_read :], history.turns[world.turns_read + 1 :], strict=False):
+        if before.action is None:
+            raise ValueError(
+                f"Task {history.task!r}: turn {world.turns_read + 1} has no action but is not the last one."
+            )
+        world.read(before.action.text, after.observation)
+        world.turns_read += 1
+    return world
+
+
+def _commands(history: History) -> list[str]:
+    info = history.turns[-1].info
+    if commands := info.get("admissible_commands"):
+        return list(commands)
+    why = (
+        "it gives a worked solution instead: use the expert" if "solution" in history.turns[0].info else "it lists none"
+    )
+    raise ValueError(
+        f"The random agent draws from info['admissible_commands'], and task {history.task!r} has none ({why})."
+    )
+
+
+SCRIPTED: dict[str, Callable[..., Agent]] = {"random": RandomAgent, "expert": ExpertAgent}

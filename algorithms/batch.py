@@ -1,0 +1,155 @@
+"""The data of the losses: tokens [B, T] reduced to decisions [B, S] once, so that no loss knows what a decision is.
+
+A decision is a token, a step (a line of reasoning, an agent's turn) or the whole response. What the environment said is state and
+never a decision; the state of a decision is the position just before its first token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+Level = Literal["token", "step", "response"]
+
+
+@dataclass
+class Batch:
+    """B episodes as decisions, right-padded."""
+
+    tokens: Tensor
+    """ids, long [B, T]"""
+    decision: Tensor
+    """the decision that each token belongs to, -1 where it is not the agent's; long [B, T]"""
+    start: Tensor
+    """the position before each decision's first token, long [B, S]"""
+    mask: Tensor
+    """which decisions are there, bool [B, S]"""
+    reward: Tensor
+    """float [B, S]"""
+    target: Tensor | None = None
+    """credit from search, r + V(s') - V(s), float [B, S]"""
+    old_logp: Tensor | None = None
+    """the behaviour policy's log-probability, float [B, S]; NaN where the log has none"""
+    sign: Tensor | None = None
+    """+1 preferred, -1 not, 0 a reference row of KTO; long [B, S]"""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(**{f.name: None if (x := getattr(self, f.name)) is None else x.to(device) for f in fields(self)})
+
+
+@dataclass
+class Outputs:
+    """What the models say of a batch; fields that a learner does not need are None."""
+
+    logp: Tensor
+    """log pi of each decision: the sum over its tokens; float [B, S]"""
+    ref_logp: Tensor | None = None
+    """the frozen reference's, float [B, S]"""
+    value: Tensor | None = None
+    """V at each decision's state, float [B, S]"""
+    target_value: Tensor | None = None
+    """V of a slower copy of the critic, float [B, S]; None means `value.detach()`"""
+    kl: Tensor | None = None
+    """exact KL(pi || ref), averaged over the row's decision tokens; float [B]"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One episode as tokens, before it is known at which level it will be learnt."""
+
+    tokens: tuple[int, ...]
+    """ids, length T"""
+    step: tuple[int, ...]
+    """the agent's step that each token belongs to, -1 for the environment's; length T"""
+    reward: tuple[float, ...]
+    """one a step"""
+    target: tuple[float, ...] | None = None
+    """one a step, where the log has them"""
+    logps: tuple[float, ...] | None = None
+    """one a token (0 at the environment's), where the log has them"""
+    solved: bool = False
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def collate(rows: Sequence[Row], level: Level, pad: int = 0) -> Batch:
+    """Rows -> a batch whose decisions are tokens, steps or whole responses.
+
+    At token level a step's reward (and target) stands at its last token; a response has the sum of its rewards.
+
+    Raises:
+        ValueError: no rows, an unknown level, or a row without a token of the agent.
+    """
+    if level not in ("token", "step", "response"):
+        raise ValueError(f"unknown level {level!r}: expected token, step or response")
+    if not rows:
+        raise ValueError("cannot collate an empty list of rows: the log gave no examples")
+    parts = [_decide(row, level) for row in rows]
+    decision, start, reward, target, old_logp = zip(*parts, strict=True)
+    mask = [torch.ones(len(x), dtype=torch.bool) for x in start]
+
+    def stack(x: Sequence[Tensor], value: float = 0) -> Tensor:
+        return pad_sequence(list(x), batch_first=True, padding_value=value)
+
+    return Batch(
+        tokens=stack([torch.tensor(row.tokens) for row in rows], pad),
+        decision=stack(decision, -1),
+        start=stack(start),
+        mask=stack(mask),
+        reward=stack(reward),
+        target=stack(target) if all(row.target is not None for row in rows) else None,
+        old_logp=stack(old_logp),
+    )
+
+
+def gather_decisions(scores: Tensor, batch: Batch) -> Tensor:
+    """Sum scores of agent tokens [N] (in row-major order) within decisions -> [B, S]."""
+    chosen = batch.decision >= 0
+    rows = chosen.nonzero()[:, 0]
+    size = batch.mask.shape[1]
+    flat = scores.new_zeros(batch.mask.numel()).index_add(0, rows * size + batch.decision[chosen], scores)
+    return flat.view_as(batch.mask)
+
+
+def row_mean(scores: Tensor, batch: Batch) -> Tensor:
+    """Mean of scores of agent tokens [N] within each row -> [B]."""
+    chosen = batch.decision >= 0
+    rows = chosen.nonzero()[:, 0]
+    total = scores.new_zeros(len(chosen)).index_add(0, rows, scores)
+    return total / chosen.sum(1)
+
+
+def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """decision [T], start [S], reward [S], target [S], old_logp [S] of one row."""
+    step = torch.tensor(row.step)
+    own = (step >= 0).nonzero()[:, 0]
+    if not len(own) or own[0] == 0:
+        raise ValueError("a row needs a token of the agent with a state before it; episodes without actions cannot be learnt from")
+    # Index of each agent token's decision, counted from 0 without gaps.
+    if level == "token":
+        index = torch.arange(len(own))
+    elif level == "step":
+        index = step[own].unique_consecutive(return_inverse=True)[1]
+    else:
+        index = torch.zeros(len(own), dtype=torch.long)
+    count = int(index[-1]) + 1
+    decision = torch.full((len(step),), -1)
+    decision[own] = index
+    first = torch.ones(len(own), dtype=torch.bool)
+    first[1:] = index[1:] != index[:-1]
+    last_of_step = torch.ones(len(own), dtype=torch.bool)
+    last_of_step[:-1] = step[own][1:] != step[own][:-1]
+
+    def at_decisions(per_step: Sequence[float]) -> Tensor:
+        return torch.zeros(count).index_add(0, index[last_of_step], torch.tensor(per_step)[step[own][last_of_step]])
+
+    logps = torch.tensor(row.logps)[own] if row.logps is not None else torch.full((len(own),), torch.nan)
+    old_logp = torch.zeros(count).index_add(0, index, logps)
+    return decision, own[first] - 1, at_decisions(row.reward), at_decisions(row.target or row.reward), old_logp

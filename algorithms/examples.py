@@ -1,0 +1,64 @@
+"""Logged episodes -> rows of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from agents.agent import Action, Turn
+from agents.prompt import Prompt
+from algorithms.batch import Row
+from rollouts.trajectory import End, Trajectory
+
+Truncated = Literal["zero", "drop"]
+
+
+def encode_rows(
+    trajectories: Iterable[Trajectory], prompt: Prompt, max_length: int, truncated: Truncated = "zero"
+) -> Iterator[Row]:
+    """Rows of all episodes that can be learnt from, in the order of the log.
+
+    Episodes that ended by an error, or without an action, are left out. An episode cut off by a limit counts as lost
+    (`truncated="zero"`: the limit is part of the task, as in the papers) or is left out ("drop"). A row longer than
+    `max_length` keeps its first whole steps, and its return moves to the last of them.
+    """
+    for trajectory in trajectories:
+        if trajectory.end is End.ERROR or (trajectory.end is End.TRUNCATED and truncated == "drop"):
+            continue
+        row = encode_row(trajectory, prompt, max_length)
+        if row is not None:
+            yield row
+
+
+def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row | None:
+    """One episode as tokens: sampled ids stay as they are, other text is encoded piece by piece. None if nothing fits."""
+    turns = [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
+    tokens: list[int] = []
+    step: list[int] = []
+    logps: list[float] = []
+    logged = all(s.logps is not None for s in trajectory.steps)
+    kept = -1
+    for piece in prompt.pieces(turns):
+        if len(tokens) + len(piece.tokens) > max_length:
+            break
+        kept = kept if piece.turn is None else piece.turn
+        tokens += piece.tokens
+        step += [-1 if piece.turn is None else piece.turn] * len(piece.tokens)
+        own = trajectory.steps[piece.turn].logps if piece.turn is not None else None
+        logps += own if own is not None else [0.0] * len(piece.tokens)
+    if kept < 0:
+        return None
+    earned = trajectory.end is End.TERMINATED
+    reward = [s.reward if earned else 0.0 for s in trajectory.steps]
+    reward = [*reward[:kept], sum(reward[kept:])]
+    targets = tuple(s.target for s in trajectory.steps[: kept + 1] if s.target is not None)
+    while step[-1] < 0:
+        tokens.pop(), step.pop(), logps.pop()
+    return Row(
+        tokens=tuple(tokens),
+        step=tuple(step),
+        reward=tuple(reward),
+        target=targets if len(targets) == kept + 1 else None,
+        logps=tuple(logps) if logged else None,
+        solved=trajectory.success,
+    )

@@ -1,0 +1,266 @@
+"""The one training loop: rows in, checkpoint out, whatever the learner.
+
+Every optimiser step draws a fixed number of rows at random (length goes with reward, so lengths must not choose the rows), sorts
+them by length and cuts them to a token budget only inside the step; each micro-batch weighs by its share of the whole step, so
+that accumulation is exact. Devices, processes, mixed precision and trackers are accelerate's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from agents import checkpoint
+from agents.checkpoint import Loaded
+from agents.model import ActorCritic, CriticKind, Scores
+from algorithms.batch import Batch, Outputs, Row, collate, gather_decisions, row_mean
+from algorithms.method import Method
+from rollouts.progress import console
+
+
+@dataclass(frozen=True)
+class Training:
+    """Model, data, optimiser and schedule: what every learner shares. The defaults are OREO's (appendix A.3)."""
+
+    lr: float = 5e-6
+    """peak learning rate of the policy"""
+    critic_lr: float = 5e-6
+    """peak learning rate of the critic"""
+    epochs: float = 1
+    """passes over the rows"""
+    batch: int = 128
+    """rows per optimiser step"""
+    micro_tokens: int = 16384
+    """most tokens (padding included) of one forward pass"""
+    max_length: int = 2048
+    """longest row; longer ones keep their first whole steps"""
+    warmup: float = 0.03
+    """share of the steps over which the learning rate rises; then it falls to 0 by a cosine"""
+    clip: float = 1.0
+    """largest gradient norm, for the policy and for the critic apart"""
+    weight_decay: float = 0.0
+    """AdamW's, decoupled"""
+    critic: CriticKind = "separate"
+    """separate (a trunk of its own), lora (an adapter on the frozen base), shared (the policy's trunk)"""
+    trunk_gradient: float = 0.1
+    """shared critic: the share of its gradient that reaches the trunk"""
+    rank: int = 0
+    """LoRA rank of policy and lora critic; 0 trains all weights"""
+    precision: str = "no"
+    """mixed precision: no, bf16"""
+    save_every: int = 100
+    """optimiser steps between the states that a killed run goes on from"""
+    tracker: str = "tensorboard"
+    """any tracker that accelerate knows, or none"""
+
+
+class TrainingFault(RuntimeError):
+    """The loss is not a finite number any more."""
+
+
+def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config: Any) -> Outputs:
+    """One forward pass: what the learner's loss needs of a batch."""
+    kl = method.kl(config)
+    scores: Scores = model(
+        batch.tokens, batch.decision >= 0, batch.start, reference=method.reference, kl=kl, value=method.value
+    )
+    return Outputs(
+        logp=gather_decisions(scores.logp, batch),
+        ref_logp=None if scores.ref_logp is None else gather_decisions(scores.ref_logp, batch),
+        value=None if scores.value is None else scores.value * batch.mask,
+        kl=None if scores.kl is None else row_mean(scores.kl, batch),
+    )
+
+
+def step_rows(count: int, batch: int, step: int, seed: int) -> np.ndarray:
+    """The rows of one optimiser step: a fixed number, from a fresh permutation every epoch; long [min(batch, count)]."""
+    batch = min(batch, count)
+    per_epoch = max(1, count // batch)
+    order = np.random.default_rng([seed, step // per_epoch]).permutation(count)
+    at = step % per_epoch * batch
+    return order[at : at + batch]
+
+
+def cut(rows: Sequence[Row], budget: int) -> list[list[Row]]:
+    """Sort by length and cut into micro-batches of at most `budget` tokens with padding (a longer row goes alone)."""
+    found: list[list[Row]] = []
+    for row in sorted(rows, key=len):
+        if found and (len(found[-1]) + 1) * len(row) <= budget:
+            found[-1].append(row)
+        else:
+            found.append([row])
+    return found
+
+
+class Learner:
+    """Trains one model by one learner, and can go on where a killed process stopped.
+
+    Args:
+        method, config: the learner and its settings.
+        training: the shared settings.
+        rows: the examples.
+        start: the model that training starts from; it is the reference too.
+        out: folder of the checkpoint; `out/state` holds what a killed run needs, until it ends.
+        seed: of the order of rows.
+    """
+
+    def __init__(
+        self, method: Method, config: Any, training: Training, rows: Sequence[Row], start: Loaded, out: Path, seed: int = 0
+    ) -> None:
+        self.method, self.config, self.training, self.out, self.seed = method, config, training, out, seed
+        self.rows = method.rows(rows)
+        self.start = start
+        set_seed(seed)
+        self.accelerator = Accelerator(
+            mixed_precision=training.precision,
+            log_with=None if training.tracker == "none" else training.tracker,
+            project_dir=str(out.parent / "tracker"),
+        )
+        model = ActorCritic(
+            start.lm, training.critic if method.value else None, method.reference, training.rank, trunk_gradient=training.trunk_gradient
+        )
+        self.pad = start.tokenizer.pad_token_id or 0
+        rates = {"policy": training.lr, "critic": training.critic_lr}
+        groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=training.weight_decay)
+        per_epoch = max(1, len(self.rows) // min(training.batch, len(self.rows)))
+        self.steps = max(1, round(training.epochs * per_epoch))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.schedule = schedule
+        self.step = 0
+
+    def run(self) -> Path:
+        """Train to the end and write the checkpoint; returns its folder.
+
+        Raises:
+            TrainingFault: the loss became infinite or NaN; the last saved state stays.
+        """
+        self.model.train()
+        self._resume()
+        self._track_start()
+        bar = Progress(
+            TextColumn(self.method.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[shown]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not self.accelerator.is_main_process,
+        )  # fmt: skip
+        with bar:
+            task = bar.add_task(self.method.name, total=self.steps, completed=self.step, shown="")
+            while self.step < self.steps:
+                metrics = self.train_step()
+                self.step += 1
+                self._log(metrics)
+                bar.update(task, completed=self.step, shown=_shown(metrics))
+                if self.step % self.training.save_every == 0 and self.step < self.steps:
+                    self._save_state()
+        self._finish()
+        return self.out
+
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step; returns its metrics, averaged over the step by weight."""
+        began = time.perf_counter()
+        chosen = step_rows(len(self.rows), self.training.batch, self.step, self.seed)
+        mine = [self.rows[i] for i in chosen[self.accelerator.process_index :: self.accelerator.num_processes]]
+        level = self.method.level(self.config)
+        micros = [collate(part, level, self.pad).to(self.accelerator.device) for part in cut(mine, self.training.micro_tokens)]
+        weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
+        shares = weights / self.accelerator.reduce(weights.sum(), "sum")
+        totals: dict[str, Tensor] = {}
+        for index, (micro, share) in enumerate(zip(micros, shares, strict=True)):
+            last = index + 1 == len(micros)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                with self.accelerator.autocast():
+                    outputs = compute_outputs(self.model, micro, self.method, self.config)
+                loss, metrics = self.method.loss(outputs, micro, self.config)
+                # DDP averages over processes what is meant as a sum of shares.
+                self.accelerator.backward(loss * share * self.accelerator.num_processes)
+            for name, metric in {"loss": loss.detach(), **metrics}.items():
+                totals[name] = totals.get(name, torch.zeros((), device=share.device)) + metric * share
+        found = {name: float(self.accelerator.reduce(total, "sum")) for name, total in totals.items()}
+        self._check(found, chosen)
+        for group in self.optimizer.param_groups:
+            found[f"grad_norm/{group['name']}"] = float(self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
+            found[f"lr/{group['name']}"] = group["lr"]
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        tokens = sum(len(self.rows[i]) for i in chosen)
+        return found | {"tokens_per_second": tokens / (time.perf_counter() - began)}
+
+    def _rate(self, step: int) -> float:
+        warm = max(1, round(self.training.warmup * self.steps))
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
+
+    def _check(self, metrics: dict[str, float], chosen: np.ndarray) -> None:
+        if not math.isfinite(metrics["loss"]):
+            raise TrainingFault(
+                f"{self.method.name}: loss is {metrics['loss']} at step {self.step} on rows {chosen[:8].tolist()}...; "
+                f"the last good state is in {self.out / 'state'}; lower --lr or --critic-lr, or look at these rows"
+            )
+
+    def _track_start(self) -> None:
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        settings = asdict(self.training) | asdict(self.config) | {"seed": self.seed}
+        flat = {k: v for k, v in settings.items() if isinstance(v, int | float | str | bool)}
+        self.accelerator.init_trackers(self.out.name, config=flat)
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        self.accelerator.log(metrics, step=self.step)
+        if self.accelerator.is_main_process:
+            with open(self.out.parent / f"{self.out.name}-metrics.jsonl", "a") as file:
+                file.write(json.dumps({"step": self.step} | metrics) + "\n")
+
+    @property
+    def _state(self) -> Path:
+        return self.out.with_name(self.out.name + "-state")
+
+    def _save_state(self) -> None:
+        """Write the trained weights and the optimiser aside, then swap them in whole."""
+        if not self.accelerator.is_main_process:
+            return
+        aside = self._state.with_suffix(".part")
+        model = self.accelerator.unwrap_model(self.model)
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        torch.save({"step": self.step, "model": trained, "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}, aside)
+        os.replace(aside, self._state)
+
+    def _resume(self) -> None:
+        if not self._state.exists():
+            return
+        state = torch.load(self._state, map_location=self.accelerator.device, weights_only=True)
+        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"], strict=False)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step = state["step"]
+        console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
+
+    def _finish(self) -> None:
+        self.accelerator.end_training()
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        meta = {"method": self.method.name, "settings": asdict(self.config), "training": asdict(self.training), "seed": self.seed, "started_from": self.start.base.name}
+        model = self.accelerator.unwrap_model(self.model)
+        checkpoint.save(self.out, model.eval(), self.start.tokenizer, self.start.base, meta)
+        self._state.unlink(missing_ok=True)
+
+
+def _shown(metrics: dict[str, float]) -> str:
+    names = [n for n in ("loss", "nll", "value_loss", "policy_loss", "kl") if n in metrics]
+    return " ".join(f"{name} {metrics[name]:.4f}" for name in names)

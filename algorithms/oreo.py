@@ -1,0 +1,92 @@
+"""OREO: Offline Reasoning Optimization (arXiv 2412.16145).
+
+    python -m algorithms.oreo --env math                      # the whole pipeline
+    python -m algorithms.oreo --env math --data LOG --model DIR     # on a given log
+
+Policy and value are trained to make the soft Bellman equation hold along every logged episode, solved or not:
+V(s) - V(s') = r - beta * log(pi / ref). docs/algorithms/oreo.md explains each metric.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from algorithms import sft
+from algorithms.batch import Batch, Level, Outputs
+from algorithms.job import main
+from algorithms.method import Method, training_rows
+from algorithms.returns import lambda_return, mean_over_decisions, next_decision
+
+KL_OF_LEVEL = {"token": 0.01, "step": 0.1, "response": 0.3}
+"""The paper's alpha (section 4.4): per-token KL against a residual averaged over tokens, steps, or one response."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """OREO's own settings; the defaults are the paper's (appendix A.3)."""
+
+    level: Level = "token"
+    """what an action is: token, step, or response (then the critic still learns at every token)"""
+    beta: float = 0.03
+    """weight of log(pi / ref) against the reward"""
+    kl: float | None = None
+    """weight of the exact KL(pi || ref), the paper's alpha; default by level: token 0.01, step 0.1, response 0.3"""
+
+    @property
+    def alpha(self) -> float:
+        """The weight of the KL in force."""
+        return KL_OF_LEVEL[self.level] if self.kl is None else self.kl
+
+
+def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:
+    """Value loss (Eq. 8) + policy loss (Eq. 9, or Eq. 10 at response level) + alpha * KL: a mean over rows, each a mean over
+    its decisions.
+
+    The value loss reaches the critic only, the policy loss the policy only. At response level the batch's decisions are tokens.
+
+    Raises:
+        ValueError: outputs lack the reference, the value, or (with kl > 0) the KL.
+    """
+    ref_logp, value = outputs.ref_logp, outputs.value
+    if ref_logp is None or value is None or (config.alpha and outputs.kl is None):
+        raise ValueError("OREO needs ref_logp, value and, unless kl=0, kl in its outputs")
+    mask = batch.mask
+    log_ratio = (outputs.logp - ref_logp) * mask
+    value = value * mask
+    returns = lambda_return(batch.reward, value.detach(), log_ratio.detach(), mask, config.beta)
+
+    value_loss = mean_over_decisions((value - returns) ** 2, mask)  # Eq. 8
+    if config.level == "response":
+        residual = value[:, 0].detach() + config.beta * log_ratio.sum(1) - (batch.reward * mask).sum(1)  # Eq. 10
+        policy_loss = (residual**2).mean()
+    else:
+        tail = next_decision(returns)
+        residual = value.detach() + config.beta * log_ratio - batch.reward - tail  # Eq. 9
+        policy_loss = mean_over_decisions(residual**2, mask)
+    total = value_loss + policy_loss
+    metrics = {"value_loss": value_loss, "policy_loss": policy_loss}
+    if outputs.kl is not None:
+        metrics["kl"] = outputs.kl.mean()
+        total = total + config.alpha * metrics["kl"]
+    metrics["value"] = mean_over_decisions(value, mask)
+    metrics["log_ratio"] = mean_over_decisions(log_ratio, mask)
+    metrics["return"] = (batch.reward * mask).sum(1).mean()
+    return total, {name: metric.detach() for name, metric in metrics.items()}
+
+
+METHOD = Method(
+    name="oreo",
+    config=Config,
+    loss=loss,
+    level=lambda config: "token" if config.level == "response" else config.level,
+    rows=training_rows,
+    reference=True,
+    value=True,
+    kl=lambda config: config.alpha != 0,
+    after=sft.METHOD,
+)
+
+if __name__ == "__main__":
+    main(METHOD)

@@ -1,0 +1,199 @@
+"""The main job: expert demonstrations -> SFT -> rollouts -> the learner -> evaluation, in one run directory.
+
+    config.json           what was asked for; `checkpoint` names the final model
+    demos.jsonl           expert episodes (never counted as the agent's)
+    init/                 the model that SFT starts from
+    sft/, oreo/, ...      checkpoints; beside them their metrics (jsonl) and tracker files
+    rollouts.jsonl        the SFT agent's own episodes
+    evaluation/           a log for each model and split
+    results.json          the last table
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from agents import checkpoint, tiny
+from agents.checkpoint import Base, Loaded
+from agents.generate import Sampling
+from agents.model import ActorCritic
+from agents.prompt import Prompt
+from algorithms.batch import Row
+from algorithms.examples import encode_rows
+from algorithms.learner import Learner, Training
+from algorithms.method import Method
+from algorithms.presets import Work
+from rollouts.collect import collect_log
+from rollouts.evaluate import write_json
+from rollouts.progress import console
+from rollouts.resolve import resolve_agent, run_checkpoint
+from rollouts.stats import paired_difference, print_summary, summarize
+from rollouts.trajectory import Trajectory, read
+
+
+def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
+    """Everything that was said in a log, for training a tokenizer."""
+    return [text for t in trajectories for s in t.steps for text in (s.observation, s.action)]
+
+
+def load_start(model: str, trajectories: Sequence[Trajectory], seed: int, base: str | None = None) -> Loaded:
+    """What training starts from: the tiny preset from scratch (its tokenizer trained on the log's text), or a stored model."""
+    if model != "tiny":
+        return checkpoint.load_policy(run_checkpoint(model), base)
+    tokenizer = tiny.train_tokenizer(texts_of(trajectories))
+    lm = tiny.build(tokenizer, seed=seed)
+    return Loaded(lm, tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
+
+
+def train(
+    method: Method, config: Any, training: Training, trajectories: Sequence[Trajectory], start: Loaded, out: Path, seed: int
+) -> Path:
+    """Encode a log and train on it; returns the checkpoint's folder."""
+    rows = list(encode_rows(trajectories, Prompt(start.tokenizer), training.max_length))
+    console.print(_describe(rows, len(trajectories)))
+    return Learner(method, config, training, rows, start, out, seed).run()
+
+
+def train_on_log(
+    method: Method, config: Any, training: Training, data: Path, model: str, out: Path, seed: int, base: str | None = None
+) -> Path:
+    """The learner alone: read a log, train, say where the checkpoint is."""
+    if checkpoint.is_checkpoint(out):
+        console.print(f"{out} is there already; give another --out to train again")
+        return out
+    trajectories = read(data).trajectories
+    start = load_start(model, trajectories, seed, base)
+    train(method, config, training, trajectories, start, out, seed)
+    console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
+    return out
+
+
+def _describe(rows: Sequence[Row], episodes: int) -> str:
+    if not rows:
+        return f"{episodes} episodes, none of which can be learnt from"
+    lengths = sorted(len(row) for row in rows)
+    solved = sum(row.solved for row in rows)
+    return (
+        f"{len(rows)} of {episodes} episodes can be learnt from, {solved} of them solved; "
+        f"tokens: median {lengths[len(lengths) // 2]}, longest {lengths[-1]}, all {sum(lengths)}"
+    )
+
+
+@dataclass
+class Pipeline:
+    """One run of the main job. Every stage leaves its result in `out` and is skipped where that is there."""
+
+    method: Method
+    config: Any
+    trainings: dict[str, Training]
+    env: str
+    work: Work
+    model: str
+    out: Path
+    seed: int = 0
+    base: str | None = None
+
+    def run(self) -> dict[str, Any]:
+        """All stages; returns (and writes to results.json) success with intervals."""
+        self._claim()
+        stages = [self.method] if self.method.after is None else [self.method.after, self.method]
+        self._say("demonstrations", f"the expert plays {self.work.tasks} training tasks")
+        demos = self._collect("expert", "demos.jsonl", self._train_args, self.work.tasks)
+        print_summary(demos, "expert demonstrations")
+        model = self._start(demos)
+        names, data = ["init"], demos
+        for index, method in enumerate(stages):
+            if index:
+                data = self._rollouts(model, demos)
+            self._say(method.name, f"trains {names[-1]} on {'its own episodes' if index else 'the demonstrations'}")
+            model = self._train(method, data, model)
+            names.append(method.name)
+        return self._evaluate(names)
+
+    @property
+    def _train_args(self) -> dict[str, Any]:
+        return self.work.env_args if not self.work.held_out else {"split": "train"} | self.work.env_args
+
+    def _say(self, stage: str, what: str) -> None:
+        console.rule(f"{stage}: {what}", align="left")
+
+    def _claim(self) -> None:
+        """Write config.json, or make sure that the one there asks for the same."""
+        config = {
+            "format": "reasoning-run", "version": 1, "checkpoint": self.method.name, "env": self.env, "model": self.model,
+            "seed": self.seed, "settings": asdict(self.config), "work": asdict(self.work),
+            "training": {name: asdict(training) for name, training in self.trainings.items()},
+        }  # fmt: skip
+        file = self.out / "config.json"
+        if file.is_file():
+            there = json.loads(file.read_text())
+            if differs := [key for key in config if there.get(key) != json.loads(json.dumps(config[key]))]:
+                raise ValueError(f"{self.out} holds a run with other settings ({', '.join(differs)}): give another --out")
+        write_json(file, config)
+
+    def _collect(self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, sampling: Sampling = Sampling()) -> list[Trajectory]:
+        player, header = resolve_agent(agent, sampling, self.base)
+        return collect_log(self.env, env_args, player, header, self.out / log, tasks, samples, self.seed)
+
+    def _start(self, demos: Sequence[Trajectory]) -> Path:
+        folder = self.out / "init"
+        if not checkpoint.is_checkpoint(folder):
+            start = load_start(self.model, demos, self.seed, self.base)
+            size = sum(p.numel() for p in start.lm.parameters())
+            console.print(f"model: {self.model}, {size / 1e6:.1f} million parameters, {len(start.tokenizer)} tokens")
+            if self.model != "tiny":
+                return run_checkpoint(self.model)
+            checkpoint.save(folder, ActorCritic(start.lm), start.tokenizer, start.base)
+        return folder
+
+    def _train(self, method: Method, data: Sequence[Trajectory], start: Path) -> Path:
+        folder = self.out / method.name
+        if checkpoint.is_checkpoint(folder):
+            console.print("done before")
+        else:
+            config = self.config if method is self.method else method.config()
+            train(method, config, self.trainings[method.name], data, checkpoint.load_policy(start, self.base), folder, self.seed)
+        return folder
+
+    def _rollouts(self, model: Path, demos: list[Trajectory]) -> list[Trajectory]:
+        self._say("rollouts", f"{model.name} plays {self.work.tasks} training tasks {self.work.samples} times")
+        found = self._collect(str(model), "rollouts.jsonl", self._train_args, self.work.tasks, self.work.samples)
+        if print_summary(found, f"rollouts of {model.name}").solved:
+            return found
+        console.print(f"no rollout was solved; {self.method.name} learns from the rollouts and the demonstrations together")
+        return found + demos
+
+    def _evaluate(self, names: Sequence[str]) -> dict[str, Any]:
+        """Every model, greedily, on held-out tasks and as many training tasks."""
+        self._say("evaluation", f"{', '.join(names)} play {self.work.eval_tasks} held-out and as many training tasks, greedily")
+        splits = {"train": self._train_args}
+        if self.work.held_out:
+            splits["held out"] = self._train_args | {"split": self.work.held_out}
+        played = {
+            (name, split): self._collect(
+                str(self.out / name) if (self.out / name).exists() else self.model,
+                f"evaluation/{name}-{split.replace(' ', '-')}.jsonl", env_args, self.work.eval_tasks, sampling=Sampling(temperature=0),
+            )
+            for split, env_args in splits.items()
+            for name in names
+        }  # fmt: skip
+        table = Table("split", "model", "success", "95% interval", "solved", "mean steps", title=f"{self.env}, seed {self.seed}")
+        results: dict[str, Any] = {"env": self.env, "seed": self.seed, "rows": []}
+        for (name, split), trajectories in played.items():
+            row = summarize(trajectories)
+            table.add_row(split, name, f"{row.success:.1%}", f"{row.low:.1%} - {row.high:.1%}", f"{row.solved} of {row.episodes}", f"{row.mean_steps:.1f}")
+            results["rows"].append({"model": name, "split": split} | row.to_json())
+        console.print(table)
+        if len(names) > 2:
+            last = list(splits)[-1]
+            difference = paired_difference(played[names[-2], last], played[names[-1], last])
+            console.print(f"{names[-1]} minus {names[-2]} on the same {last} tasks: {difference}")
+            results["difference"] = asdict(difference)
+        write_json(self.out / "results.json", results)
+        return results

@@ -1,0 +1,63 @@
+"""Named defaults: what the papers use, and what suits the tiny model and LoRA on a pretrained one.
+
+`tiny` was chosen on held-out training tasks of MathReason's generator (docs/algorithms/oreo.md has the numbers): a model from
+scratch needs learning rates a hundred times the papers', which were made for pretrained models of 1.5 to 7 billion parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from algorithms.learner import Training
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much work the whole pipeline does in an environment."""
+
+    tasks: int
+    """training tasks: one expert demonstration each, and the rollouts"""
+    samples: int
+    """rollouts per training task"""
+    eval_tasks: int
+    """held-out tasks, each played once, greedily"""
+    held_out: str
+    """split of the held-out tasks"""
+    env_args: dict[str, object]
+    """arguments of the environment"""
+
+
+WORK = {
+    "math": Work(tasks=3000, samples=5, eval_tasks=500, held_out="test", env_args={}),
+    "commonsense": Work(tasks=1000, samples=5, eval_tasks=300, held_out="test", env_args={}),
+    "alfworld": Work(tasks=30, samples=5, eval_tasks=10, held_out="valid_unseen", env_args={}),
+}
+OTHER_WORK = Work(tasks=100, samples=5, eval_tasks=50, held_out="", env_args={})
+"""For any other environment; its tasks are not split."""
+
+TRAINING = {
+    "tiny": {
+        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=8, batch=64),
+        "oreo": Training(lr=1e-4, critic_lr=3e-4, epochs=2, batch=128),
+    },
+    "paper": {
+        "sft": Training(lr=2e-5, critic_lr=0.0, epochs=3),
+        "oreo": Training(),
+    },
+    "lora": {
+        "sft": Training(lr=2e-4, critic_lr=0.0, epochs=1, batch=32, rank=16, critic="lora"),
+        "oreo": Training(lr=5e-5, critic_lr=1e-4, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=4096),
+    },
+}
+"""Preset -> learner -> settings. A learner without an entry takes OREO's."""
+
+
+def training(preset: str, method: str) -> Training:
+    """The shared settings of a learner under a preset.
+
+    Raises:
+        ValueError: unknown preset.
+    """
+    if preset not in TRAINING:
+        raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(TRAINING)}")
+    return TRAINING[preset].get(method, TRAINING[preset]["oreo"])

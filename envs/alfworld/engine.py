@@ -1,0 +1,44 @@
+"""What an engine gives: the rules of one game at a time, behind three methods; the environment knows none of them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from envs.hints import choose
+
+# Engine name -> "module:class"; imported when first asked for, since a simulator takes seconds to import.
+ENGINES = {
+    "textworld": "envs.alfworld.textworld_engine:TextWorldEngine",
+}
+
+
+class Scene(NamedTuple):
+    """What follows a command: the text shown, the commands that can be given now (sorted), whether the goal holds."""
+
+    text: str
+    commands: list[str]
+    won: bool
+
+
+class Engine(Protocol):
+    """Plays one game at a time. The same commands after `reset` of the same file give the same scenes."""
+
+    def reset(self, path: Path) -> Scene:
+        """Start the game in the file `path` afresh. Raises ValueError where the file is no game."""
+        ...
+
+    def step(self, command: str) -> Scene:
+        """Carry out a command; one that is not admissible gives "Nothing happens." and changes nothing."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds. It may be called twice."""
+        ...
+
+
+def make_engine(name: str) -> Engine:
+    """Make an engine by its name in `ENGINES`. Raises ValueError for an unknown name."""
+    module, kind = ENGINES[choose("engine", name, ENGINES)].split(":")
+    return getattr(import_module(module), kind)()

@@ -1,0 +1,119 @@
+"""AlfWorld-v0: a household task in text. An action is a command ("go to desk 1"), an observation the game's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+from gymnasium.error import ResetNeeded
+
+from envs.alfworld.engine import Engine, Scene, make_engine
+from envs.alfworld.games import find_games, task_id
+from envs.hints import did_you_mean
+from envs.text import UnicodeText
+
+# The longest official observation has about 1,000 characters; actions get as much room, for agents that think aloud.
+MAX_CHARACTERS = 4096
+
+
+class AlfWorldEnv(gymnasium.Env[str, str]):
+    """One ALFWorld game an episode.
+
+    The observation is the game's text, without the welcome banner. The reward is 1 at the step that reaches the goal,
+    which terminates the episode, and 0 before; after `max_steps` commands an unsolved episode is truncated. `info`
+    holds `task` (the official `task/trial` id), `admissible_commands` (a sorted list) and `won`.
+
+    ALFWorld: Shridhar et al. 2021, https://arxiv.org/abs/2010.03768.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}
+
+    def __init__(
+        self,
+        games: str | Path | Sequence[str | Path] | None = None,
+        split: str = "train",
+        engine: str = "textworld",
+        max_steps: int = 40,
+    ) -> None:
+        """Choose the games (see `envs.alfworld.games.find_games`), the engine by name, and the limit of commands.
+
+        Raises ValueError for an unknown split or engine or a limit below 1, FileNotFoundError where there are no games.
+        """
+        if max_steps < 1:
+            raise ValueError(f"max_steps={max_steps}: an episode needs at least one step; the papers use 40.")
+        self._engine: Engine = make_engine(engine)
+        self._paths = find_games(games, split)
+        self.tasks: Sequence[str] = tuple(self._paths)
+        self.max_steps = max_steps
+        self.observation_space = UnicodeText(max_length=MAX_CHARACTERS)
+        self.action_space = UnicodeText(max_length=MAX_CHARACTERS)
+        self._task = ""
+        self._steps: int | None = None  # None while there is no episode to step in
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Start an episode of `options["task"]` (an id, an index into `tasks`, or a game's path), else of a drawn task.
+
+        Raises ValueError for another option or a task that is not among `tasks`.
+        """
+        super().reset(seed=seed)
+        task = self._choose(options or {})
+        self._steps = None
+        scene = self._engine.reset(self._paths[task])
+        self._task, self._steps = task, 0
+        return scene.text, self._info(scene)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Carry out a command; anything that is not admissible now is answered by "Nothing happens." and costs a step.
+
+        Raises ResetNeeded before the first reset and after the end, TypeError for an action that is not a text.
+        """
+        if self._steps is None:
+            raise ResetNeeded(
+                "AlfWorld: step() without an episode (none was started, or it has ended). Call reset() first."
+            )
+        if not isinstance(action, str):
+            raise TypeError(
+                f"AlfWorld: an action is a text such as 'go to desk 1', not {action!r} ({type(action).__name__})."
+            )
+        scene = self._engine.step(action)
+        self._steps += 1
+        truncated = not scene.won and self._steps >= self.max_steps
+        if scene.won or truncated:
+            self._steps = None
+        return scene.text, float(scene.won), scene.won, truncated, self._info(scene)
+
+    def close(self) -> None:
+        """Free the engine. A later reset starts it again."""
+        self._steps = None
+        self._engine.close()
+
+    def _info(self, scene: Scene) -> dict[str, Any]:
+        return {"task": self._task, "admissible_commands": scene.commands, "won": scene.won}
+
+    def _choose(self, options: dict[str, Any]) -> str:
+        unknown = [key for key in options if key != "task"]
+        if unknown:
+            raise ValueError(f"AlfWorld: unknown reset option {unknown[0]!r}: the only one is 'task'.")
+        if "task" not in options:
+            return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+        wanted = options["task"]
+        return self._by_name(str(wanted)) if isinstance(wanted, str | Path) else self._by_index(wanted)
+
+    def _by_name(self, name: str) -> str:
+        task = name if name in self._paths else task_id(name)
+        if task not in self._paths:
+            hint = did_you_mean(name, self.tasks)
+            raise ValueError(f"AlfWorld: no task {name!r} among {len(self.tasks)} games, see env.tasks.{hint}")
+        return task
+
+    def _by_index(self, number: Any) -> str:
+        try:
+            place = index(number)
+        except TypeError:
+            raise TypeError(f"AlfWorld: options['task'] is an id, a path or an index, not {number!r}.") from None
+        if not 0 <= place < len(self.tasks):
+            raise ValueError(f"AlfWorld: task index {place} is outside 0..{len(self.tasks) - 1}. See env.tasks.")
+        return self.tasks[place]

@@ -1,0 +1,118 @@
+"""The reference engine: upstream's own rules, TextWorld's PddlEnv under alfworld's AlfredDemangler.
+
+It is slow (about 20 steps a second) and, as upstream, evaluates the `{...}` expressions of a game's text grammar with
+Python's `eval`: play only games that you trust.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from envs.alfworld.engine import Scene
+
+BANNER = "-= Welcome to TextWorld, ALFRED! =-"
+
+
+class TextWorldEngine:
+    """Plays games through TextWorld. Importing alfworld and TextWorld (1-2 s) waits for the first reset."""
+
+    def __init__(self) -> None:
+        self._env: Any = None  # alfworld's wrapper around TextWorld's PddlEnv
+        self._loaded: tuple[Path, int] | None = None
+
+    def reset(self, path: Path) -> Scene:
+        """Start a game. One that is already loaded and unchanged on disk is not parsed again.
+
+        Raises ValueError for a file that is not a game.
+        """
+        self._env = self._env or _make_env()
+        version = (path, os.stat(path).st_mtime_ns)
+        with _translating_once():
+            if version != self._loaded:
+                self._loaded = None  # a load that fails must not leave the old game's name behind
+                self._load(path)
+                self._loaded = version
+            return _scene(self._env.reset())
+
+    def step(self, command: str) -> Scene:
+        """Carry out a command, with surrounding whitespace ignored as upstream does."""
+        state, _, _ = self._env.step(command)
+        return _scene(state)
+
+    def close(self) -> None:
+        """Unload the planner's library, of which every engine loads a copy of its own."""
+        if self._env is not None:
+            import fast_downward
+
+            fast_downward.close_lib(self._env.unwrapped.downward_lib)
+            self._env = self._loaded = None
+
+    def _load(self, path: Path) -> None:
+        try:
+            self._env.load(str(path))
+        # Three parsers, each with errors of its own; the planner's calls exit().
+        except (Exception, SystemExit) as error:
+            what = f"{type(error).__name__}: {str(error)[:200]}"
+            raise ValueError(
+                f"{path} is not an ALFWorld game ({what}): wanted a JSON object with pddl_domain, grammar and "
+                "pddl_problem. A cut-off download looks like this; fetch the file again."
+            ) from error
+
+
+def _make_env() -> Any:
+    with _kept_environment():
+        import textworld
+        from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
+        from textworld.envs import PddlEnv
+
+    return AlfredDemangler(PddlEnv(textworld.EnvInfos(feedback=True, won=True, admissible_commands=True)))
+
+
+def _scene(state: Any) -> Scene:
+    text = state["feedback"].strip().removeprefix(BANNER).strip()
+    return Scene(text, list(state["admissible_commands"]), bool(state["won"]))
+
+
+@contextmanager
+def _kept_environment() -> Iterator[None]:
+    """Importing alfworld sets $ALFWORLD_DATA where it was unset; the user's environment stays as it was."""
+    before = os.environ.get("ALFWORLD_DATA")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("ALFWORLD_DATA", None)
+
+
+@functools.lru_cache(maxsize=8)
+def _translate(domain: str, problem: str) -> Any:
+    """Translate a problem for the planner (0.4-0.8 s) to its (task, SAS text): a pure function, so kept."""
+    from fast_downward.interface import pddl2sas
+
+    argv = sys.argv
+    try:
+        return pddl2sas(domain, problem)
+    finally:
+        sys.argv = argv  # pddl2sas overwrites it
+
+
+@contextmanager
+def _translating_once() -> Iterator[None]:
+    """Let TextWorld translate a problem once; by itself it does so four times for one load and reset.
+
+    The second kind of translation (optimize=True) serves upstream's planner only, which is never asked here.
+    """
+    import fast_downward
+
+    original = fast_downward.pddl2sas
+    fast_downward.pddl2sas = lambda domain, problem, verbose=False, optimize=False: _translate(domain, problem)
+    try:
+        yield
+    finally:
+        fast_downward.pddl2sas = original

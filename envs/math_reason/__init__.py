@@ -1,0 +1,1 @@
+"""MathReason-v0: an action is one step of reasoning."""

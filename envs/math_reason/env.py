@@ -1,0 +1,41 @@
+"""MathReason-v0: `gym.make("MathReason-v0", problems="gsm8k", split="train", level="step")`."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import gymnasium as gym
+
+from envs.files import Problems
+from envs.math_reason.source import load
+from envs.problem_env import ProblemEnv, at_level
+from envs.token_level import Tokenizer
+
+
+class MathReasonEnv(ProblemEnv):
+    """Word problems and mathematics, one line of reasoning per action (see `ProblemEnv` for the episode's rules)."""
+
+    def __init__(
+        self,
+        problems: Problems = "arithmetic",
+        split: str = "train",
+        level: str = "step",
+        segment: str = "lines",
+        max_steps: int = 20,
+        instruction: str = "",
+        data_dir: str | PathLike[str] | None = None,
+        **generator: Any,
+    ) -> None:
+        """`problems`, `split`, `data_dir` and the generator's arguments are those of `envs.math_reason.source.load`."""
+        super().__init__(load(problems, split, data_dir, **generator), level, segment, max_steps, instruction)
+
+
+def make_math_reason(
+    level: str = "step", tokenizer: Tokenizer | None = None, max_length: int | None = None, **kwargs: Any
+) -> gym.Env[Any, Any]:
+    """Make a MathReasonEnv; at `level="token"` it is in a `TokenLevel` with this tokenizer and context length.
+
+    By default tokens are UTF-8 bytes. The other arguments are those of `MathReasonEnv`.
+    """
+    return at_level(MathReasonEnv, level, tokenizer, max_length, **kwargs)

@@ -1,0 +1,157 @@
+"""The environment of every problem that is solved by writing: a question, steps of reasoning, a graded answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from envs.grading import Outcome, grade, has_final_answer
+from envs.hints import choose, did_you_mean
+from envs.problems import Problem, ProblemSet
+from envs.text import UnicodeText
+from envs.token_level import Tokenizer, TokenLevel
+
+MAX_TEXT = 8192
+"""Characters of the longest question or action."""
+
+# The papers' rules: line breaks (OREO on GSM8K), sentences (OREO on MATH), blank lines (DVO). No delimiter may overlap
+# another.
+DELIMITERS: dict[str, tuple[str, ...]] = {"lines": ("\n",), "sentences": ("\n", ". ", ".$ "), "blank": ("\n\n",)}
+
+
+def segment(text: str, rule: str = "lines") -> list[str]:
+    """Cut a whole response into steps: "a\\nb" -> ["a\\n", "b"], "a\\n" -> ["a\\n", ""], "" -> [""].
+
+    A step ends with the first delimiter after its first visible character, so leading line breaks belong to the step
+    that follows and no step but the last is blank. The last piece is what stands after the last step (the agent closed
+    the episode there), possibly "". The pieces join to `text`, and more text never changes the pieces before the last.
+    """
+    pattern = _STEPS[choose("segment", rule, DELIMITERS)]
+    pieces, at = [], 0
+    while match := pattern.match(text, at):
+        pieces.append(match[0])
+        at = match.end()
+    return [*pieces, text[at:]]
+
+
+_STEPS = {
+    name: re.compile(rf"\s*+\S.*?(?:{'|'.join(map(re.escape, delimiters))})", re.DOTALL)
+    for name, delimiters in DELIMITERS.items()
+}
+
+
+class ProblemEnv(gym.Env[str, str]):
+    """Observation: the problem at reset, then "". Action: one step of reasoning, or at level "response" all of it.
+
+    A step-level episode ends when an action completes no step (no delimiter: the agent closed its turn), when the
+    response holds a final answer, or, truncated, after `max_steps` actions. A token can span a delimiter: text after it
+    belongs to the next step. At a terminated end the concatenated actions are graded: reward 1.0 where correct,
+    `info["outcome"]` an `envs.grading.Outcome` value. A truncated response has no final answer: reward 0, outcome
+    unparseable. `reset` also gives `info["solution"]` (worked) and `info["answer"]`, for experts and for people; they
+    are no part of the observation.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}
+
+    def __init__(
+        self,
+        problems: ProblemSet,
+        level: str = "step",
+        segment: str = "lines",
+        max_steps: int = 20,
+        instruction: str = "",
+    ) -> None:
+        """`instruction` is appended, as it is, to every problem text; `segment` is a key of `DELIMITERS`."""
+        self.problems = problems
+        self.level = choose("level", level, ("step", "response"))
+        self.rule = choose("segment", segment, DELIMITERS)
+        if max_steps < 1:
+            raise ValueError(f"max_steps={max_steps}: wanted at least 1")
+        self.max_steps = max_steps
+        self.instruction = instruction
+        self.observation_space = UnicodeText(MAX_TEXT)
+        self.action_space = UnicodeText(MAX_TEXT)
+        self._problem: Problem | None = None
+        self._actions: list[str] = []
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """All task ids of the split, in a stable order."""
+        return self.problems.tasks
+
+    def segment(self, text: str) -> list[str]:
+        """Cut a whole response into the actions of the step level, by this environment's rule (see `segment` above)."""
+        return segment(text, self.rule)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Start the problem `options["task"]` (id or index), or one drawn from the environment's own generator."""
+        super().reset(seed=seed)
+        index = pick_task(options, len(self.problems), self.problems.find)
+        self._problem = self.problems[int(self.np_random.integers(len(self.problems))) if index is None else index]
+        self._actions = []
+        problem = self._problem
+        return problem.question + self.instruction, {
+            "task": problem.id,
+            "solution": problem.solution,
+            "answer": problem.answer,
+        }
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Take one step of reasoning, or the whole response.
+
+        Raises gymnasium's ResetNeeded where no episode is running, TypeError where the action is no text.
+        """
+        if self._problem is None:
+            raise gym.error.ResetNeeded("the episode is over, or none was begun: call reset() before step()")
+        if not isinstance(action, str):
+            raise TypeError(f"action {action!r} is a {type(action).__name__}: wanted a str, the text of one step")
+        problem = self._problem
+        before = len(self.segment("".join(self._actions)))
+        self._actions.append(action)
+        response = "".join(self._actions)
+        *steps, _begun = self.segment(
+            response
+        )  # text after the last delimiter may go on: "#### 1" may become "#### 12"
+        closed = self.level == "response" or len(steps) + 1 == before
+        terminated = closed or has_final_answer("".join(steps))
+        truncated = not terminated and len(self._actions) >= self.max_steps
+        info: dict[str, Any] = {"task": problem.id}
+        if terminated or truncated:
+            info["outcome"] = str(grade(response, problem.answer).outcome if terminated else Outcome.UNPARSEABLE)
+            self._problem = None
+        return "", float(info.get("outcome") == Outcome.CORRECT), terminated, truncated, info
+
+
+def pick_task(options: dict[str, Any] | None, count: int, find: Callable[[str], int]) -> int | None:
+    """Return the index that `options["task"]` names (an id, or an index below `count`), None where there is none."""
+    for key in options or {}:
+        if key != "task":
+            raise ValueError(f"reset option {key!r} is not known: wanted 'task'.{did_you_mean(key, ['task'])}")
+    task = (options or {}).get("task")
+    if task is None or isinstance(task, str):
+        return None if task is None else find(task)
+    if isinstance(task, bool) or not hasattr(task, "__index__"):
+        raise ValueError(f"task {task!r} is a {type(task).__name__}: wanted a task id (str) or an index (int)")
+    index = task.__index__()
+    if not 0 <= index < count:
+        raise ValueError(f"task {index} is out of range: wanted an index from 0 to {count - 1}")
+    return index
+
+
+def at_level(
+    make: Callable[..., ProblemEnv], level: str, tokenizer: Tokenizer | None, max_length: int | None, **kwargs: Any
+) -> gym.Env[Any, Any]:
+    """Make the environment at a level; "token", which alone takes the two extra arguments, wraps level "response"."""
+    if choose("level", level, ("step", "response", "token")) == "token":
+        return TokenLevel(
+            make(level="response", **kwargs), tokenizer, **({"max_length": max_length} if max_length else {})
+        )
+    for name, value in (("tokenizer", tokenizer), ("max_length", max_length)):
+        if value is not None:
+            raise ValueError(
+                f"{name} belongs to level='token', and level is {level!r}: leave it out or change the level"
+            )
+    return make(level=level, **kwargs)

@@ -1,0 +1,23 @@
+"""Shared manners of the command lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from rich.markup import escape
+
+from rollouts.progress import console
+
+
+def run(command: Callable[[], None]) -> None:
+    """Run a command; what a user can mend (a wrong name, file, value) is said in a line and exits with 2, without a traceback."""
+    try:
+        command()
+    except (ValueError, LookupError, OSError) as error:
+        text = error.args[0] if isinstance(error, LookupError) and error.args else str(error)
+        console.print(f"[red]{type(error).__name__}:[/red] {escape(str(text))}", soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped; give the same command again to go on")
+        sys.exit(130)

@@ -1,0 +1,244 @@
+"""Play episodes and log them.
+
+    python -m rollouts.collect --env alfworld --agent expert --episodes 5 --out demos.jsonl
+    python -m rollouts.collect --env math --agent RUN/sft --episodes 500 --samples 5 --out rollouts.jsonl
+
+An agent is `expert`, `random`, or whatever `agents.checkpoint` loads: a run's folder, a checkpoint, a GGUF file, a hub id. Many
+episodes are played at once, so that a language model samples in batches; a finished episode's place is taken by the next at once.
+A stopped collection goes on where it was: episodes are keyed by (task, seed), and those in the log are not played again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import msgspec
+import tyro
+
+from agents.agent import Action, Agent, History, Turn
+from agents.generate import Sampling
+from rollouts.cli import run
+from rollouts.progress import EpisodeProgress
+from rollouts.resolve import env_maker, parse_env_args, resolve_agent
+from rollouts.stats import print_summary
+from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory
+
+SAMPLES_LIMIT = 1000
+"""An episode's seed is base seed * SAMPLES_LIMIT + sample number."""
+
+
+@dataclass(frozen=True)
+class EpisodeKey:
+    """One episode to play. `index` is the task's place in the environment's list."""
+
+    task: str
+    index: int
+    seed: int
+
+
+def episode_keys(env: gym.Env, tasks: int | None, samples: int = 1, seed: int = 0) -> list[EpisodeKey]:
+    """The episodes of `tasks` tasks with `samples` samples each.
+
+    Fewer tasks than there are are chosen by a hash of their names: a fixed, spread-out choice, of which a smaller one is always
+    a part. Environments without a list of tasks are keyed by their reset seed.
+
+    Raises:
+        ValueError: more samples than seeds can name.
+    """
+    if not 0 < samples < SAMPLES_LIMIT:
+        raise ValueError(f"samples must be between 1 and {SAMPLES_LIMIT - 1}, got {samples}")
+    names: Sequence[str] = getattr(env.unwrapped, "tasks", None) or [f"seed-{i}" for i in range(tasks or 100)]
+    chosen = range(len(names))
+    if tasks is not None and tasks < len(names):
+        chosen = sorted(chosen, key=lambda i: (zlib.crc32(names[i].encode()), i))[:tasks]
+    return [EpisodeKey(names[i], i, seed * SAMPLES_LIMIT + sample) for sample in range(samples) for i in chosen]
+
+
+@dataclass
+class _Episode:
+    """An episode being played."""
+
+    env: gym.Env
+    key: EpisodeKey
+    history: History
+    steps: list[Step] = field(default_factory=list)
+    end: End | None = None
+    final: str = ""
+
+    def start(self) -> None:
+        listed = getattr(self.env.unwrapped, "tasks", None) is not None
+        options = {"task": self.key.task} if listed else None
+        observation, info = self.env.reset(seed=self.key.seed if listed else self.key.index, options=options)
+        self.history.turns.append(Turn(_text(observation, self.env), info))
+
+    def play(self, agent: Agent) -> None:
+        """Give the environment the action of the last turn, cut in steps by the environment's own rule where it has one."""
+        turn = self.history.turns.pop()
+        observation, info = turn.observation, turn.info
+        for part in _parts(agent, turn, self.env):
+            self.history.turns.append(Turn(observation, info, part))
+            before = observation
+            raw, reward, terminated, truncated, info = self.env.step(part.text)
+            observation = _text(raw, self.env)
+            self.steps.append(Step(before, part.text, float(reward), part.tokens, part.logps, info=_plain(info)))
+            if terminated or truncated:
+                self.end, self.final = (End.TERMINATED if terminated else End.TRUNCATED), observation
+                return
+        self.history.turns.append(Turn(observation, info))
+
+    def guard(self, move: Callable[[], None]) -> _Episode:
+        """Run `move`; what the environment raises ends this episode and no other."""
+        try:
+            move()
+        except Exception as error:
+            self.end, self.final = End.ERROR, f"{type(error).__name__}: {error}"
+        return self
+
+    def record(self, agent: Agent, env_id: str) -> Trajectory:
+        key, end = self.key, self.end or End.ERROR
+        return Trajectory(env_id, key.task, key.seed, tuple(self.steps), end, agent.name, final=self.final)
+
+
+def collect(
+    make: Callable[[], gym.Env],
+    agent: Agent,
+    keys: Iterable[EpisodeKey],
+    sink: Callable[[Trajectory], None],
+    parallel: int = 64,
+    env_id: str = "",
+) -> None:
+    """Play every episode of `keys`, at most `parallel` at a time, and hand each to `sink` as it ends.
+
+    An environment that raises ends its own episode with `End.ERROR` and is replaced; an agent that raises ends the collection.
+    """
+    waiting = iter(keys)
+    idle: list[gym.Env] = []
+    active: list[_Episode] = []
+    while True:
+        for key in itertools.islice(waiting, parallel - len(active)):
+            episode = _Episode(idle.pop() if idle else make(), key, History(key.task, key.seed))
+            active.append(episode.guard(episode.start))
+        if not active:
+            break
+        playing = [episode for episode in active if episode.end is None]
+        for episode, action in zip(playing, agent.act([e.history for e in playing]) if playing else [], strict=True):
+            episode.history.turns[-1].action = action
+            episode.guard(lambda episode=episode: episode.play(agent))
+        for episode in active:
+            if episode.end is not None:
+                sink(episode.record(agent, env_id))
+            if episode.end is End.ERROR:
+                episode.env.close()
+            elif episode.end is not None:
+                idle.append(episode.env)
+        active = [episode for episode in playing if episode.end is None]
+    for env in idle:
+        env.close()
+
+
+def _parts(agent: Agent, turn: Turn, env: gym.Env) -> list[Action]:
+    """The turn's action, cut in steps by the environment's own rule where it has one."""
+    if turn.action is None:
+        raise RuntimeError(f"agent {agent.name} gave no action")
+    segment = getattr(env.unwrapped, "segment", None)
+    return agent.cut(turn.action, segment(turn.action.text)) if segment else [turn.action]
+
+
+def _text(observation: Any, env: gym.Env) -> str:
+    if not isinstance(observation, str):
+        raise TypeError(
+            f"{env.spec.id if env.spec else env} observes {type(observation).__name__}, agents here read text: "
+            "use an environment (or a wrapper) whose observation is a str"
+        )
+    return observation
+
+
+def _plain(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a step's info goes in the log: plain values (outcomes, flags), no lists of commands."""
+    return {key: value for key, value in info.items() if isinstance(value, str | int | float | bool) and key != "task"}
+
+
+@dataclass(frozen=True)
+class EnvironmentArgs:
+    """Which environment."""
+
+    env: str = "math"
+    """alfworld, math, commonsense, or any Gymnasium id with text observations and actions"""
+    env_args: tuple[str, ...] = ()
+    """arguments of the environment, as KEY=VALUE"""
+    games: str | None = None
+    """AlfWorld: folder of games (short for --env-args games=DIR)"""
+    split: str | None = None
+    """which split to play (short for --env-args split=NAME)"""
+
+    def environment(self) -> dict[str, Any]:
+        """All arguments of the environment."""
+        named = {"games": self.games, "split": self.split}
+        return parse_env_args(self.env_args) | {k: v for k, v in named.items() if v is not None}
+
+
+@dataclass(frozen=True)
+class Args(EnvironmentArgs):
+    """Play episodes and log them."""
+
+    agent: str = "expert"
+    """expert, random, or a run's folder, a checkpoint, a GGUF file, a hub id"""
+    out: Path = Path("rollouts.jsonl")
+    """the log; an unfinished one is gone on with"""
+    episodes: int | None = None
+    """how many in all; default: every task of the split"""
+    samples: int = 1
+    """episodes per task"""
+    base: str | None = None
+    """where the base model of a LoRA checkpoint lies now"""
+    sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=Sampling)
+    parallel: int = 64
+    """episodes played at once"""
+    seed: int = 0
+
+
+def collect_log(
+    env: str, env_args: dict[str, Any], agent: Agent, header: Header, out: Path, tasks: int | None = None, samples: int = 1, seed: int = 0, parallel: int = 64
+) -> list[Trajectory]:
+    """Collect into a log, going on with what is there; returns all of its episodes. Shows a progress bar."""
+    make = env_maker(env, env_args)
+    first = make()
+    env_id = first.spec.id if first.spec else env
+    keys = episode_keys(first, tasks, samples, seed)
+    first.close()
+    with LogWriter(out, msgspec.structs.replace(header, env_id=env_id, env_args=env_args)) as log:
+        todo = [key for key in keys if (key.task, key.seed) not in log.written]
+        found = log.previous
+        with EpisodeProgress(f"{agent.name} in {env_id}", len(keys)) as progress:
+            for trajectory in found:
+                progress.update(trajectory)
+
+            def sink(trajectory: Trajectory) -> None:
+                log.append(trajectory)
+                found.append(trajectory)
+                progress.update(trajectory)
+
+            collect(make, agent, todo, sink, parallel, env_id)
+    return found
+
+
+def main(args: Args) -> None:
+    """The command line."""
+    if args.episodes is not None and args.episodes < 1:
+        raise ValueError(f"--episodes must be at least 1, got {args.episodes}")
+    agent, header = resolve_agent(args.agent, args.sampling, args.base)
+    tasks = None if args.episodes is None else -(-args.episodes // args.samples)
+    found = collect_log(
+        args.env, args.environment(), agent, header, args.out, tasks, args.samples, args.seed, args.parallel
+    )
+    print_summary(found, f"{args.out}")
+
+
+if __name__ == "__main__":
+    run(lambda: main(tyro.cli(Args)))

@@ -1,0 +1,67 @@
+"""Success of an agent on the tasks of a split, with its interval.
+
+    python -m rollouts.evaluate RUN --env alfworld --split valid_unseen --json result.json
+
+RUN is a run's folder, a checkpoint, a model, or the name of a scripted agent. Decoding is greedy unless a temperature is given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import tyro
+
+from agents.generate import Sampling
+from rollouts.cli import run
+from rollouts.collect import EnvironmentArgs, collect_log
+from rollouts.resolve import resolve_agent
+from rollouts.stats import Summary, print_summary
+
+
+@dataclass(frozen=True)
+class Args(EnvironmentArgs):
+    """Evaluate an agent."""
+
+    agent: tyro.conf.Positional[str] = "expert"
+    """a run's folder, a checkpoint, a GGUF file, a hub id, or expert or random"""
+    episodes: int | None = None
+    """how many tasks, each once; default: every task of the split"""
+    json: Path | None = None
+    """write success, low, high (fractions) and episodes here"""
+    log: Path | None = None
+    """keep the episodes here (an unfinished log is gone on with)"""
+    base: str | None = None
+    """where the base model of a LoRA checkpoint lies now"""
+    sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0))
+    parallel: int = 64
+    """episodes played at once"""
+    seed: int = 0
+
+
+def evaluate(args: Args) -> Summary:
+    """Play, print the table, write the JSON; returns the summary."""
+    agent, header = resolve_agent(args.agent, args.sampling, args.base)
+    with tempfile.TemporaryDirectory() as scratch:
+        log = args.log or Path(scratch, "evaluation.jsonl")
+        found = collect_log(args.env, args.environment(), agent, header, log, args.episodes, seed=args.seed, parallel=args.parallel)
+    summary = print_summary(found, f"{args.agent} on {args.env} {args.split or ''}".strip())
+    if args.json:
+        write_json(args.json, summary.to_json() | {"agent": args.agent, "env": args.env, "env_args": args.environment(), "seed": args.seed, "sampling": msgspec.to_builtins(args.sampling)})
+    return summary
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON aside, then rename, so that the file is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(aside, path)
+
+
+if __name__ == "__main__":
+    run(lambda: (evaluate(tyro.cli(Args)), None)[1])

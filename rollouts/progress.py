@@ -1,0 +1,44 @@
+"""What a person sees while episodes are played."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rollouts.trajectory import Trajectory
+
+console = Console()
+
+
+class EpisodeProgress:
+    """A progress bar of episodes: how many, how fast, how many solved so far, how long still."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self.solved = self.played = 0
+        self._bar = Progress(
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} episodes/s, {task.fields[solved]} solved"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task(what, total=total, rate="-", solved="-")
+
+    def update(self, trajectory: Trajectory) -> None:
+        """Count one finished episode."""
+        self.played += 1
+        self.solved += trajectory.success
+        elapsed = self._bar.tasks[self._task].elapsed or 1e-9
+        share = f"{self.solved / self.played:.1%}"
+        self._bar.update(self._task, advance=1, rate=f"{self.played / elapsed:.1f}", solved=share)
+
+    def __enter__(self) -> EpisodeProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()

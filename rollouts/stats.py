@@ -1,0 +1,111 @@
+"""What is in a set of episodes: success with an interval, steps, ends."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from rollouts.progress import console
+from rollouts.trajectory import End, Trajectory
+
+Z95 = 1.959963984540054
+"""97.5% quantile of the standard normal."""
+
+
+def wilson(solved: int, episodes: int, z: float = Z95) -> tuple[float, float]:
+    """Wilson's score interval of a success rate (Wilson 1927), as fractions; (0, 1) where nothing was played."""
+    if episodes == 0:
+        return 0.0, 1.0
+    rate, square = solved / episodes, z * z
+    centre = rate + square / (2 * episodes)
+    half = z * math.sqrt(rate * (1 - rate) / episodes + square / (4 * episodes**2))
+    scale = 1 + square / episodes
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Success of a set of episodes with its 95% Wilson interval (fractions), and what the episodes were like."""
+
+    success: float
+    low: float
+    high: float
+    episodes: int
+    solved: int
+    mean_steps: float
+    ends: dict[str, int]
+    outcomes: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.success:.1%} [{self.low:.1%}, {self.high:.1%}] ({self.solved} of {self.episodes})"
+
+
+def summarize(trajectories: Sequence[Trajectory]) -> Summary:
+    """Count: an episode that ended by an error or a limit is not solved."""
+    solved, episodes = sum(t.success for t in trajectories), len(trajectories)
+    low, high = wilson(solved, episodes)
+    return Summary(
+        success=solved / max(episodes, 1),
+        low=low,
+        high=high,
+        episodes=episodes,
+        solved=solved,
+        mean_steps=sum(len(t.steps) for t in trajectories) / max(episodes, 1),
+        ends=dict(Counter(t.end.value for t in trajectories)),
+        outcomes=dict(Counter(str(t.steps[-1].info["outcome"]) for t in trajectories if t.steps and "outcome" in t.steps[-1].info)),
+    )
+
+
+def print_summary(trajectories: Sequence[Trajectory], title: str) -> Summary:
+    """Print a table of one set of episodes, with the first error where episodes failed; returns the summary."""
+    summary = summarize(trajectories)
+    table = Table("episodes", "success", "95% interval", "mean steps", "ends", title=title)
+    ends = ", ".join(f"{count} {name}" for name, count in sorted((summary.outcomes or summary.ends).items()))
+    table.add_row(
+        str(summary.episodes), f"{summary.success:.1%}", f"{summary.low:.1%} - {summary.high:.1%}", f"{summary.mean_steps:.1f}", ends
+    )
+    console.print(table)
+    errors = [t for t in trajectories if t.end is End.ERROR]
+    if errors:
+        console.print(f"{len(errors)} episodes ended by an error; the first, {errors[0].task}: {errors[0].final}", markup=False)
+    return summary
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Success of b minus success of a on the same tasks (fractions), with its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+    tasks: int
+    gained: int
+    lost: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.1%} [{self.low:+.1%}, {self.high:+.1%}] ({self.gained} gained, {self.lost} lost of {self.tasks})"
+
+
+def paired_difference(a: Sequence[Trajectory], b: Sequence[Trajectory]) -> Difference:
+    """The paired difference of two agents by episode key (task, seed), normal approximation of its mean.
+
+    Raises:
+        ValueError: they have no episode in common.
+    """
+    first = {(t.task, t.seed): t.success for t in a}
+    pairs = [(first[t.task, t.seed], t.success) for t in b if (t.task, t.seed) in first]
+    if not pairs:
+        raise ValueError("the two sets of episodes share no (task, seed): evaluate both on the same tasks with the same seed")
+    count, gained, lost = len(pairs), sum(y > x for x, y in pairs), sum(x > y for x, y in pairs)
+    mean = (gained - lost) / count
+    half = Z95 * math.sqrt(max(0.0, (gained + lost) / count - mean**2) / count)
+    return Difference(mean, mean - half, mean + half, count, gained, lost)

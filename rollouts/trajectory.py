@@ -1,0 +1,271 @@
+"""The rollout log: one JSON object a line, a header first, then one episode a line.
+
+    python -m rollouts.trajectory validate LOG [LOG ...]
+
+The header names format, version, environment, agent, sampler settings and the model's hash; another header may follow later in
+the file and speaks for the lines after it, so that logs can be joined by `cat`. Lines are written whole, so a process that is
+killed loses at most the line that it was writing: reading leaves that line out and says so, appending cuts it off first.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+FORMAT, VERSION = "reasoning-rollouts", 1
+
+
+class LogError(ValueError):
+    """A log that cannot be read, with file, line and field."""
+
+
+class End(StrEnum):
+    """Why an episode stopped."""
+
+    TERMINATED = "terminated"
+    """the task ended: solved, answered, given up"""
+    TRUNCATED = "truncated"
+    """a limit on steps or tokens"""
+    ERROR = "error"
+    """the environment failed; kept, never trained on"""
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the agent saw, what it did, and what it got for it."""
+
+    observation: str
+    """what the environment added before this action ("" where the agent goes on within its own text)"""
+    action: str
+    """exactly what the agent emitted"""
+    reward: float
+    """the environment's reward for this action"""
+    tokens: tuple[int, ...] | None = None
+    """the sampled ids, the closing token included"""
+    logps: tuple[float, ...] | None = None
+    """the model's own log-probabilities of them (temperature 1, nothing cut off)"""
+    value: float | None = None
+    """the critic's value of the state before this action"""
+    target: float | None = None
+    """a credit from search: r + V(s') - V(s)"""
+    info: dict[str, Any] = {}
+    """what the environment said of the step, plain values only"""
+
+
+class Trajectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One episode. `(task, seed)` is its key in a log."""
+
+    env_id: str
+    task: str
+    seed: int
+    steps: tuple[Step, ...]
+    end: End
+    agent: str
+    version: int = VERSION
+    final: str = ""
+    """the observation after the last action, or the error's text"""
+
+    @property
+    def total_reward(self) -> float:
+        """The sum of the step rewards."""
+        return sum(step.reward for step in self.steps)
+
+    @property
+    def success(self) -> bool:
+        """Solved: the task itself ended, with reward. A truncated episode is not solved."""
+        return self.end is End.TERMINATED and self.total_reward > 0
+
+
+class Header(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who made the lines that follow."""
+
+    env_id: str
+    agent: str
+    env_args: dict[str, Any] = {}
+    sampling: dict[str, Any] = {}
+    model: str = ""
+    """fingerprint of the sampling model's weights; "" where no model sampled"""
+    format: str = FORMAT
+    version: int = VERSION
+
+    def encode(self) -> bytes:
+        """The header's line; format and version are always written."""
+        return msgspec.json.encode({"format": self.format, "version": self.version} | msgspec.to_builtins(self)) + b"\n"
+
+
+@dataclass
+class Log:
+    """A log in memory."""
+
+    headers: list[Header] = field(default_factory=list)
+    trajectories: list[Trajectory] = field(default_factory=list)
+
+
+def read(path: str | Path) -> Log:
+    """Read and validate a whole log.
+
+    Raises:
+        LogError: no such file, no header, another version, or a malformed line (with file, line and field). An unfinished last
+            line only warns.
+    """
+    log = Log()
+    for record in _records(Path(path)):
+        (log.headers if isinstance(record, Header) else log.trajectories).append(record)  # type: ignore[arg-type]
+    return log
+
+
+class LogWriter:
+    """Appends episodes to a log, creating it where there is none; use it as a context manager.
+
+    An unfinished last line is cut off (and said). `written` holds the keys of the episodes that are already there.
+
+    Raises:
+        LogError: the log that is there was made by another environment, agent or sampler.
+    """
+
+    def __init__(self, path: str | Path, header: Header) -> None:
+        self.path = Path(path)
+        self.written: set[tuple[str, int]] = set()
+        self.previous: list[Trajectory] = []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not self.path.exists() or self.path.stat().st_size == 0
+        if not fresh:
+            self._resume(header)
+        self._file = open(self.path, "ab", buffering=0)
+        if fresh or self.path.stat().st_size == 0:
+            self._file.write(header.encode())
+
+    def append(self, trajectory: Trajectory) -> None:
+        """Write one episode, whole and at once.
+
+        Raises:
+            LogError: a reward, log-probability, value or target that is not finite, or logps that do not match tokens.
+        """
+        if fault := _fault(trajectory):
+            raise LogError(f"refused to write {trajectory.task} seed {trajectory.seed} to {self.path}: {fault}")
+        self._file.write(msgspec.json.encode(trajectory) + b"\n")
+        self.written.add((trajectory.task, trajectory.seed))
+
+    def __enter__(self) -> LogWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _resume(self, header: Header) -> None:
+        if cut := _cut_tail(self.path):
+            warnings.warn(f"{self.path}: cut off an unfinished last line of {cut} bytes", stacklevel=3)
+        if self.path.stat().st_size == 0:
+            return
+        log = read(self.path)
+        for there in log.headers:
+            differs = [f for f in Header.__struct_fields__ if getattr(there, f) != getattr(header, f)]
+            if differs:
+                field_ = differs[0]
+                raise LogError(
+                    f"{self.path} was made with {field_}={getattr(there, field_)!r}, now it is {getattr(header, field_)!r}: "
+                    "give the same settings to go on with it, or another --out"
+                )
+        self.previous = log.trajectories
+        self.written = {(t.task, t.seed) for t in log.trajectories}
+
+
+def _records(path: Path) -> Iterator[Header | Trajectory]:
+    if not path.is_file():
+        raise LogError(f"no log at {path}: expected a .jsonl file written by python -m rollouts.collect")
+    seen_header = False
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                warnings.warn(f"{path}:{number}: unfinished last line left out (the writer was stopped)", stacklevel=3)
+                return
+            record = _decode(line, f"{path}:{number}", first=not seen_header)
+            seen_header = True
+            yield record
+    if not seen_header:
+        raise LogError(f"{path} is empty: expected a header line; collect episodes into it with python -m rollouts.collect")
+
+
+def _decode(line: bytes, where: str, first: bool) -> Header | Trajectory:
+    try:
+        version = msgspec.json.decode(line, type=_Peek)
+        if version.version not in (None, VERSION):
+            raise LogError(
+                f"{where}: log version {version.version}, this code reads version {VERSION}; "
+                "read it with the release that wrote it, or collect again"
+            )
+        if version.format is not None and version.format != FORMAT:
+            raise LogError(f"{where}: format is {version.format!r}, expected {FORMAT!r}")
+        if first and version.format is None:
+            raise LogError(f'{where}: expected a header with "format": "{FORMAT}" in the first line, got {line[:60]!r}')
+        record = msgspec.json.decode(line, type=Header if version.format else Trajectory)
+    except msgspec.DecodeError as error:
+        raise LogError(f"{where}: {error}") from error
+    if isinstance(record, Trajectory) and (fault := _fault(record)):
+        raise LogError(f"{where}: {fault}")
+    return record
+
+
+class _Peek(msgspec.Struct):
+    format: str | None = None
+    version: int | None = None
+
+
+def _fault(trajectory: Trajectory) -> str | None:
+    """What the types cannot say: finite numbers, as many log-probabilities as tokens."""
+    for index, step in enumerate(trajectory.steps):
+        numbers = [("reward", step.reward), ("value", step.value), ("target", step.target)]
+        numbers += [("logps", logp) for logp in step.logps or ()]
+        for name, number in numbers:
+            if number is not None and not math.isfinite(number):
+                return f"expected a finite number, got {number} - at `$.steps[{index}].{name}`"
+        if step.logps is not None and len(step.logps) != len(step.tokens or ()):
+            return f"expected one log-probability a token, got {len(step.logps)} for {len(step.tokens or ())} - at `$.steps[{index}].logps`"
+    return None
+
+
+def _cut_tail(path: Path) -> int:
+    """Cut off what follows the last line break; returns how many bytes that were."""
+    with open(path, "r+b") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 65536)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        file.truncate(end)
+    return size - end
+
+
+def _validate(paths: list[str]) -> int:
+    failed = 0
+    for path in paths:
+        try:
+            log = read(path)
+        except LogError as error:
+            print(error, file=sys.stderr)
+            failed = 1
+            continue
+        steps = sum(len(t.steps) for t in log.trajectories)
+        won = sum(t.success for t in log.trajectories)
+        print(f"{path}: valid, version {VERSION}, {len(log.trajectories)} episodes, {steps} steps, {won} solved")
+    return failed
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["validate"] or not sys.argv[2:]:
+        sys.exit("usage: python -m rollouts.trajectory validate LOG [LOG ...]")
+    sys.exit(_validate(sys.argv[2:]))

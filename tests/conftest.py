@@ -1,0 +1,46 @@
+"""Fixtures that several test folders share."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "alfworld_games" / "games.tar.xz"
+TASK_TYPES = (
+    "pick_and_place_simple",
+    "look_at_obj_in_light",
+    "pick_clean_then_place_in_recep",
+    "pick_heat_then_place_in_recep",
+    "pick_cool_then_place_in_recep",
+    "pick_two_obj_and_place",
+)
+
+
+@pytest.fixture(scope="session")
+def alfworld_games(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of official ALFWorld games that holds valid_unseen: `$ALFWORLD_DATA`, else one game per task type."""
+    if data := os.environ.get("ALFWORLD_DATA"):
+        if not (Path(data) / "json_2.1.1" / "valid_unseen").is_dir():
+            pytest.skip(f"ALFWORLD_DATA={data} holds no json_2.1.1/valid_unseen")
+        return Path(data)
+    if not ARCHIVE.is_file():
+        pytest.skip(f"needs official ALFWorld games: set ALFWORLD_DATA (there is no {ARCHIVE} either)")
+    folder = tmp_path_factory.mktemp("alfworld")
+    _extract_one_of_each(folder)
+    return folder
+
+
+def _extract_one_of_each(folder: Path) -> None:
+    """Write the first valid_unseen game of each task type, read from the archive as a stream."""
+    missing = set(TASK_TYPES)
+    with tarfile.open(ARCHIVE, "r|xz") as archive:
+        for member in archive:
+            if not missing:
+                return
+            _, task_type = os.path.split(member.name.split("-")[0])
+            if member.isfile() and "/valid_unseen/" in member.name and task_type in missing:
+                missing.discard(task_type)
+                archive.extract(member, folder, filter="data")

@@ -75,9 +75,7 @@ class Agent(ABC):
         del deterministic
         texts = np.atleast_1d(np.asarray(observation, dtype=object))
         starts = np.ones(len(texts), bool) if state is None or episode_start is None else np.asarray(episode_start, bool)
-        histories = [
-            History(task="", seed=row) if fresh or state is None else state[row] for row, fresh in enumerate(starts)
-        ]
+        histories = [History(task="", seed=row) if fresh or state is None else state[row] for row, fresh in enumerate(starts)]
         for history, text in zip(histories, texts, strict=True):
             history.turns.append(Turn(str(text)))
         actions = self.act(histories)

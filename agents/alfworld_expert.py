@@ -105,11 +105,7 @@ def _change(world: World) -> str:
 def _target(world: World) -> str | None:
     """Choose the receptacle to put things into: the one with most of them, then the one that is least work."""
     goal = world.goal
-    fit = [
-        name
-        for name in world.receptacles
-        if kind(name) == goal.place and f"move {world.held} to {name}" not in world.useless
-    ]
+    fit = [name for name in world.receptacles if kind(name) == goal.place and f"move {world.held} to {name}" not in world.useless]
     there = {name: sum(kind(thing) == goal.thing for thing in world.contents.get(name, ())) for name in fit}
 
     def ease(name: str) -> tuple[int, bool, bool]:

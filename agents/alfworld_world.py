@@ -54,18 +54,14 @@ def read_goal(text: str) -> Goal:
     """Read the goal in a first observation. Raises ValueError where there is none in one of the twelve wordings."""
     found = _GOAL.search(text)
     if found is None:
-        raise ValueError(
-            f"No 'Your task is to: ...' in the first observation; is this ALFWorld? It begins {text[:80]!r}."
-        )
+        raise ValueError(f"No 'Your task is to: ...' in the first observation; is this ALFWorld? It begins {text[:80]!r}.")
     sentence = found[1].strip().rstrip(".").lower()
     for pattern in _SENTENCES:
         if match := re.fullmatch(pattern, sentence):
             part = match.groupdict()
             change = (part.get("change") or "").replace("hot", "heat")
             return Goal(part["thing"], part["place"], change, 2 if part.get("two") else 1, bool(part.get("light")))
-    raise ValueError(
-        f"Cannot read the task {sentence!r}: wanted one of ALFWorld's own sentences, as 'put a clean mug in desk'."
-    )
+    raise ValueError(f"Cannot read the task {sentence!r}: wanted one of ALFWorld's own sentences, as 'put a clean mug in desk'.")
 
 
 def kind(name: str) -> str:

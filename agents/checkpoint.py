@@ -16,14 +16,22 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils.quantization_config import GgufConfig
 
 from agents.model import ActorCritic
@@ -61,7 +69,11 @@ def fingerprint(lm: PreTrainedModel) -> str:
 
 
 def save(
-    path: str | Path, model: ActorCritic, tokenizer: PreTrainedTokenizerBase, base: Base, meta: dict[str, Any] | None = None
+    path: str | Path,
+    model: ActorCritic,
+    tokenizer: PreTrainedTokenizerBase,
+    base: Base,
+    meta: dict[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint folder (replacing one that is there). `base` is what `load_policy` said of the model trained from."""
     path = Path(path)
@@ -119,7 +131,9 @@ def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype 
     return Loaded(lm, tokenizer, Base(origin.name, origin.fingerprint, merged), config)
 
 
-def load(path: str | Path, base: str | None = None, dtype: torch.dtype | str = "auto") -> tuple[ActorCritic, PreTrainedTokenizerBase]:
+def load(
+    path: str | Path, base: str | None = None, dtype: torch.dtype | str = "auto"
+) -> tuple[ActorCritic, PreTrainedTokenizerBase]:
     """A whole checkpoint, critic and value head included (without the frozen copy of the reference). Raises as `load_policy`."""
     path = Path(path)
     config = read_config(path)
@@ -131,7 +145,7 @@ def load(path: str | Path, base: str | None = None, dtype: torch.dtype | str = "
     model = ActorCritic(lm, config["critic"], rank=config["rank"], trunk_gradient=config["trunk_gradient"])
     if config["rank"]:
         for adapter in ["policy", *(["critic"] if config["critic"] == "lora" else [])]:
-            model.policy.load_adapter(str(path / adapter), adapter_name=adapter, is_trainable=True)  # type: ignore[operator]
+            cast(PeftModel, model.policy).load_adapter(str(path / adapter), adapter_name=adapter, is_trainable=True)
     if config["critic"] == "separate":
         model.critic = AutoModel.from_pretrained(path / "critic", dtype=dtype)
     if model.value_head is not None:
@@ -148,7 +162,9 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     file = Path(path) / "config.json"
     if not file.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: expected {file}; give a folder that a training run wrote, such as RUN/oreo")
+        raise FileNotFoundError(
+            f"no checkpoint at {path}: expected {file}; give a folder that a training run wrote, such as RUN/oreo"
+        )
     config = json.loads(file.read_text())
     if config.get("format") != FORMAT:
         raise ValueError(f"{file} is no checkpoint of this project: format is {config.get('format')!r}, expected {FORMAT!r}")
@@ -175,7 +191,7 @@ def _save_weights(folder: Path, model: ActorCritic) -> None:
 def _load_base(path: Path, config: dict[str, Any], name: str | None, dtype: torch.dtype | str) -> tuple[PreTrainedModel, Base]:
     """The base of a LoRA checkpoint, checked against its fingerprint, with earlier adapters merged."""
     stored = config["base"]
-    name = name or stored["name"]
+    name = str(name or stored["name"])
     lm = _load_pretrained(name, dtype)[0] if not is_checkpoint(name) else load_policy(name, dtype=dtype).lm
     if (found := fingerprint(lm)) != stored["fingerprint"]:
         raise ValueError(
@@ -189,7 +205,8 @@ def _load_base(path: Path, config: dict[str, Any], name: str | None, dtype: torc
 
 
 def _merge(lm: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    return PeftModel.from_pretrained(lm, str(adapter)).merge_and_unload()  # type: ignore[return-value,operator]
+    merge = cast(Callable[[], PreTrainedModel], PeftModel.from_pretrained(lm, str(adapter)).merge_and_unload)
+    return merge()
 
 
 def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -198,9 +215,12 @@ def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedMod
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         # Dequantised: packed weights can be neither trained fast nor saved.
         lm = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16 if dtype == "auto" else dtype
+            path.parent,
+            gguf_file=path.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16 if dtype == "auto" else dtype,
         )
-        del lm.config.quantization_config
+        delattr(lm.config, "quantization_config")
         return lm, tokenizer
     try:
         AutoConfig.from_pretrained(name)

@@ -66,7 +66,9 @@ class _Layer(CacheLayerMixin):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         positions, width = self.owner.positions, self.owner.width
-        self.keys, self.values = (_grow(x, self.owner.slots, width) for x in (self.keys, self.values))
+        assert self.keys is not None and self.values is not None
+        self.keys = _grow(self.keys, self.owner.slots, width)
+        self.values = _grow(self.values, self.owner.slots, width)
         count = len(positions)
         rows = torch.arange(count, device=positions.device)[:, None]
         self.keys[rows, :, positions] = key_states.transpose(1, 2)
@@ -101,8 +103,8 @@ class SlotCache(Cache):
         self.slots = max(slots, self.slots)
         source, target = (list(column) for column in zip(*moves, strict=True))
         for layer in self.layers:
-            if layer.is_initialized:
-                layer.keys, layer.values = (_grow(x, self.slots, 0) for x in (layer.keys, layer.values))
+            if isinstance(layer, _Layer) and layer.keys is not None and layer.values is not None:
+                layer.keys, layer.values = _grow(layer.keys, self.slots, 0), _grow(layer.values, self.slots, 0)
                 layer.keys[target] = layer.keys[source]
                 layer.values[target] = layer.values[source]
 

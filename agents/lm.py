@@ -66,7 +66,14 @@ class LMAgent(Agent):
                 continue  # a step shorter than one token: its text went to the step before
             first, last = int(chosen[0]), int(chosen[-1]) + 1
             end = starts[last] if last < len(starts) else len(action.text)
-            found.append(replace(action, text=action.text[starts[first] : end], tokens=action.tokens[first:last], logps=action.logps[first:last]))
+            found.append(
+                replace(
+                    action,
+                    text=action.text[starts[first] : end],
+                    tokens=action.tokens[first:last],
+                    logps=action.logps[first:last],
+                )
+            )
         return found
 
     def _row(self, history: History) -> Row:

@@ -20,7 +20,7 @@ Project = Callable[[Tensor], Tensor]
 
 
 def token_log_probs(hidden: Tensor, targets: Tensor, project: Project, chunk: int = CHUNK) -> Tensor:
-    """log pi(target | state) at N positions: hidden [N, D], targets [N] -> float [N]."""
+    """Log pi(target | state) at N positions: hidden [N, D], targets [N] -> float [N]."""
 
     def of_chunk(h: Tensor, y: Tensor) -> Tensor:
         logits = _upcast(project(h))

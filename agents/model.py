@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -52,7 +52,7 @@ class ValueHead(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """hidden [..., D] of any float type -> float32 [...] (float64 where the head was cast to it)."""
+        """Hidden [..., D] of any float type -> float32 [...] (float64 where the head was cast to it)."""
         return super().forward(hidden.to(self.weight.dtype))[..., 0]
 
 
@@ -84,8 +84,8 @@ class ActorCritic(nn.Module):
         self.critic_kind, self.rank, self.trunk_gradient = critic, rank, trunk_gradient
         self.reference = copy.deepcopy(lm).requires_grad_(False) if reference and not rank else None
         self.critic = copy.deepcopy(lm.base_model).requires_grad_(True) if critic == "separate" else None
-        width = lm.get_input_embeddings().weight.shape[-1]
-        self.value_head = ValueHead(int(width)) if critic else None
+        width = cast(nn.Embedding, lm.get_input_embeddings()).weight.shape[-1]
+        self.value_head = ValueHead(width) if critic else None
         self.policy = _with_adapters(lm, rank, alpha, critic == "lora") if rank else lm
         for name, parameter in self.policy.named_parameters():
             parameter.requires_grad_(not rank or "lora_" in name)
@@ -129,7 +129,13 @@ class ActorCritic(nn.Module):
         return self.value_head(hidden.detach() + self.trunk_gradient * (hidden - hidden.detach()))
 
     def forward(
-        self, tokens: Tensor, agent: Tensor, start: Tensor, reference: bool = False, kl: bool = False, value: bool = False
+        self,
+        tokens: Tensor,
+        agent: Tensor,
+        start: Tensor,
+        reference: bool = False,
+        kl: bool = False,
+        value: bool = False,
     ) -> Scores:
         """Score a batch.
 
@@ -180,7 +186,7 @@ class ActorCritic(nn.Module):
 
 def project(lm: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Final hidden states [..., D] -> logits [..., V], with the scaling that some families apply after the head."""
-    logits, config = lm.get_output_embeddings()(hidden), lm.config
+    logits, config = cast(nn.Linear, lm.get_output_embeddings())(hidden), lm.config
     if cap := getattr(config, "final_logit_softcapping", None):
         logits = torch.tanh(logits / cap) * cap
     return logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
@@ -205,7 +211,11 @@ def _is_critic(name: str) -> bool:
 
 def _with_adapters(lm: PreTrainedModel, rank: int, alpha: int | None, critic: bool) -> PeftModel:
     config = LoraConfig(
-        r=rank, lora_alpha=2 * rank if alpha is None else alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=2 * rank if alpha is None else alpha,
+        target_modules="all-linear",
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(lm, config, adapter_name="policy")
     if critic:

@@ -96,9 +96,7 @@ class Prompt:
 
     def _render(self, messages: list[tuple[str, str]], generate: bool) -> str:
         conversation = [{"role": role, "content": content} for role, content in messages]
-        return str(
-            self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=generate)
-        )
+        return str(self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=generate))
 
     @staticmethod
     def _split(text: str, mark: str) -> tuple[str, str]:
@@ -117,9 +115,7 @@ class Prompt:
         )
 
     def _check_prefixes(self) -> None:
-        whole = self._render(
-            [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"), ("user", "e")], True
-        )
+        whole = self._render([("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"), ("user", "e")], True)
         later = self.closer_text + self._between
         ours = f"{self._before}a{self._opening_end}b{later}c{self._between_end}d{later}e{self._between_end}"
         if whole != ours:

@@ -52,9 +52,7 @@ class ReplayAgent(Agent):
             seeds = sorted(seed for task, seed in self.actions if task == history.task)
             close = get_close_matches(history.task, [task for task, _ in self.actions], n=1)
             hint = f"; this task has seeds {seeds}" if seeds else f"; the nearest task is {close[0]!r}" if close else ""
-            raise LookupError(
-                f"No logged episode of task {key[0]!r} with seed {key[1]} among {len(self.actions)}{hint}."
-            )
+            raise LookupError(f"No logged episode of task {key[0]!r} with seed {key[1]} among {len(self.actions)}{hint}.")
         logged = self.actions[key]
         if turn > len(logged):
             raise LookupError(
@@ -123,9 +121,7 @@ def possible(world: World) -> list[str]:
         elif world.held and place in world.contents:
             commands.append(f"move {world.held} to {place}")
         elif not world.held:
-            commands += [
-                f"take {thing} from {place}" for thing in world.contents.get(place, ()) if "lamp" not in kind(thing)
-            ]
+            commands += [f"take {thing} from {place}" for thing in world.contents.get(place, ()) if "lamp" not in kind(thing)]
     return commands
 
 
@@ -136,9 +132,7 @@ def _read(history: History) -> World:
         world = history.memory["alfworld"] = World.first(history.turns[0].observation)
     for before, after in zip(history.turns[world.turns_read :], history.turns[world.turns_read + 1 :], strict=False):
         if before.action is None:
-            raise ValueError(
-                f"Task {history.task!r}: turn {world.turns_read + 1} has no action but is not the last one."
-            )
+            raise ValueError(f"Task {history.task!r}: turn {world.turns_read + 1} has no action but is not the last one.")
         world.read(before.action.text, after.observation)
         world.turns_read += 1
     return world
@@ -148,12 +142,8 @@ def _commands(history: History) -> list[str]:
     info = history.turns[-1].info
     if commands := info.get("admissible_commands"):
         return list(commands)
-    why = (
-        "it gives a worked solution instead: use the expert" if "solution" in history.turns[0].info else "it lists none"
-    )
-    raise ValueError(
-        f"The random agent draws from info['admissible_commands'], and task {history.task!r} has none ({why})."
-    )
+    why = "it gives a worked solution instead: use the expert" if "solution" in history.turns[0].info else "it lists none"
+    raise ValueError(f"The random agent draws from info['admissible_commands'], and task {history.task!r} has none ({why}).")
 
 
 SCRIPTED: dict[str, Callable[..., Agent]] = {"random": RandomAgent, "expert": ExpertAgent}

@@ -78,8 +78,8 @@ def build(tokenizer: PreTrainedTokenizerFast, config: TinyConfig = TinyConfig(),
         max_position_embeddings=config.context,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.get_vocab()[END],
+        pad_token_id=tokenizer.get_vocab()[PAD],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

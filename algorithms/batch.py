@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,7 +40,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(**{f.name: None if (x := getattr(self, f.name)) is None else x.to(device) for f in fields(self)})
+        moved: dict[str, Any] = {f.name: x if (x := getattr(self, f.name)) is None else x.to(device) for f in fields(self)}
+        return Batch(**moved)
 
 
 @dataclass
@@ -127,7 +128,7 @@ def row_mean(scores: Tensor, batch: Batch) -> Tensor:
 
 
 def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """decision [T], start [S], reward [S], target [S], old_logp [S] of one row."""
+    """Decision [T], start [S], reward [S], target [S], old_logp [S] of one row."""
     step = torch.tensor(row.step)
     own = (step >= 0).nonzero()[:, 0]
     if not len(own) or own[0] == 0:

@@ -53,7 +53,8 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row |
     reward = [*reward[:kept], sum(reward[kept:])]
     targets = tuple(s.target for s in trajectory.steps[: kept + 1] if s.target is not None)
     while step[-1] < 0:
-        tokens.pop(), step.pop(), logps.pop()
+        for column in (tokens, step, logps):
+            column.pop()
     return Row(
         tokens=tuple(tokens),
         step=tuple(step),

@@ -64,7 +64,11 @@ def parse(method: Method, argv: Sequence[str]) -> Args[Any]:
     model = _early(argv, "--model", "tiny")
     preset = _early(argv, "--preset", "tiny" if model == "tiny" else "lora")
     default = Args(
-        model=model, preset=preset, settings=method.config(), training=training(preset, method.name), sft=training(preset, "sft")
+        model=model,
+        preset=preset,
+        settings=method.config(),
+        training=training(preset, method.name),
+        sft=training(preset, "sft"),
     )
     return tyro.cli(Args[method.config], default=default, args=argv, prog=f"python -m algorithms.{method.name}")
 
@@ -89,5 +93,3 @@ def _run(method: Method, args: Args[Any]) -> None:
     work = replace(work, env_args=work.env_args | args.environment(), **chosen)
     trainings = {"sft": args.sft, method.name: args.training}
     pipeline.Pipeline(method, args.settings, trainings, args.env, work, args.model, out, args.seed, args.base).run()
-
-

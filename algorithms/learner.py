@@ -11,12 +11,11 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -76,9 +75,7 @@ class TrainingFault(RuntimeError):
 def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config: Any) -> Outputs:
     """One forward pass: what the learner's loss needs of a batch."""
     kl = method.kl(config)
-    scores: Scores = model(
-        batch.tokens, batch.decision >= 0, batch.start, reference=method.reference, kl=kl, value=method.value
-    )
+    scores: Scores = model(batch.tokens, batch.decision >= 0, batch.start, reference=method.reference, kl=kl, value=method.value)
     return Outputs(
         logp=gather_decisions(scores.logp, batch),
         ref_logp=None if scores.ref_logp is None else gather_decisions(scores.ref_logp, batch),
@@ -120,7 +117,14 @@ class Learner:
     """
 
     def __init__(
-        self, method: Method, config: Any, training: Training, rows: Sequence[Row], start: Loaded, out: Path, seed: int = 0
+        self,
+        method: Method,
+        config: Any,
+        training: Training,
+        rows: Sequence[Row],
+        start: Loaded,
+        out: Path,
+        seed: int = 0,
     ) -> None:
         self.method, self.config, self.training, self.out, self.seed = method, config, training, out, seed
         self.rows = method.rows(rows)
@@ -132,9 +136,13 @@ class Learner:
             project_dir=str(out.parent / "tracker"),
         )
         model = ActorCritic(
-            start.lm, training.critic if method.value else None, method.reference, training.rank, trunk_gradient=training.trunk_gradient
+            start.lm,
+            training.critic if method.value else None,
+            method.reference,
+            training.rank,
+            trunk_gradient=training.trunk_gradient,
         )
-        self.pad = start.tokenizer.pad_token_id or 0
+        self.pad = int(cast(int, start.tokenizer.pad_token_id or 0))
         rates = {"policy": training.lr, "critic": training.critic_lr}
         groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=training.weight_decay)
@@ -178,7 +186,7 @@ class Learner:
         level = self.method.level(self.config)
         micros = [collate(part, level, self.pad).to(self.accelerator.device) for part in cut(mine, self.training.micro_tokens)]
         weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
-        shares = weights / self.accelerator.reduce(weights.sum(), "sum")
+        shares = weights / self._sum(weights.sum())
         totals: dict[str, Tensor] = {}
         for index, (micro, share) in enumerate(zip(micros, shares, strict=True)):
             last = index + 1 == len(micros)
@@ -190,16 +198,21 @@ class Learner:
                 self.accelerator.backward(loss * share * self.accelerator.num_processes)
             for name, metric in {"loss": loss.detach(), **metrics}.items():
                 totals[name] = totals.get(name, torch.zeros((), device=share.device)) + metric * share
-        found = {name: float(self.accelerator.reduce(total, "sum")) for name, total in totals.items()}
+        found = {name: self._sum(total).item() for name, total in totals.items()}
         self._check(found, chosen)
         for group in self.optimizer.param_groups:
-            found[f"grad_norm/{group['name']}"] = float(self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
+            norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
+            found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
         tokens = sum(len(self.rows[i]) for i in chosen)
         return found | {"tokens_per_second": tokens / (time.perf_counter() - began)}
+
+    def _sum(self, x: Tensor) -> Tensor:
+        """Over all processes."""
+        return cast(Tensor, self.accelerator.reduce(x, "sum"))
 
     def _rate(self, step: int) -> float:
         warm = max(1, round(self.training.warmup * self.steps))
@@ -237,7 +250,15 @@ class Learner:
         aside = self._state.with_suffix(".part")
         model = self.accelerator.unwrap_model(self.model)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        torch.save({"step": self.step, "model": trained, "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}, aside)
+        torch.save(
+            {
+                "step": self.step,
+                "model": trained,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+            },
+            aside,
+        )
         os.replace(aside, self._state)
 
     def _resume(self) -> None:
@@ -255,7 +276,13 @@ class Learner:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        meta = {"method": self.method.name, "settings": asdict(self.config), "training": asdict(self.training), "seed": self.seed, "started_from": self.start.base.name}
+        meta = {
+            "method": self.method.name,
+            "settings": asdict(self.config),
+            "training": asdict(self.training),
+            "seed": self.seed,
+            "started_from": self.start.base.name,
+        }
         model = self.accelerator.unwrap_model(self.model)
         checkpoint.save(self.out, model.eval(), self.start.tokenizer, self.start.base, meta)
         self._state.unlink(missing_ok=True)

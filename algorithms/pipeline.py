@@ -1,12 +1,12 @@
 """The main job: expert demonstrations -> SFT -> rollouts -> the learner -> evaluation, in one run directory.
 
-    config.json           what was asked for; `checkpoint` names the final model
-    demos.jsonl           expert episodes (never counted as the agent's)
-    init/                 the model that SFT starts from
-    sft/, oreo/, ...      checkpoints; beside them their metrics (jsonl) and tracker files
-    rollouts.jsonl        the SFT agent's own episodes
-    evaluation/           a log for each model and split
-    results.json          the last table
+config.json           what was asked for; `checkpoint` names the final model
+demos.jsonl           expert episodes (never counted as the agent's)
+init/                 the model that SFT starts from
+sft/, oreo/, ...      checkpoints; beside them their metrics (jsonl) and tracker files
+rollouts.jsonl        the SFT agent's own episodes
+evaluation/           a log for each model and split
+results.json          the last table
 """
 
 from __future__ import annotations
@@ -52,7 +52,13 @@ def load_start(model: str, trajectories: Sequence[Trajectory], seed: int, base: 
 
 
 def train(
-    method: Method, config: Any, training: Training, trajectories: Sequence[Trajectory], start: Loaded, out: Path, seed: int
+    method: Method,
+    config: Any,
+    training: Training,
+    trajectories: Sequence[Trajectory],
+    start: Loaded,
+    out: Path,
+    seed: int,
 ) -> Path:
     """Encode a log and train on it; returns the checkpoint's folder."""
     rows = list(encode_rows(trajectories, Prompt(start.tokenizer), training.max_length))
@@ -61,7 +67,14 @@ def train(
 
 
 def train_on_log(
-    method: Method, config: Any, training: Training, data: Path, model: str, out: Path, seed: int, base: str | None = None
+    method: Method,
+    config: Any,
+    training: Training,
+    data: Path,
+    model: str,
+    out: Path,
+    seed: int,
+    base: str | None = None,
 ) -> Path:
     """The learner alone: read a log, train, say where the checkpoint is."""
     if checkpoint.is_checkpoint(out):
@@ -137,7 +150,15 @@ class Pipeline:
                 raise ValueError(f"{self.out} holds a run with other settings ({', '.join(differs)}): give another --out")
         write_json(file, config)
 
-    def _collect(self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, sampling: Sampling = Sampling()) -> list[Trajectory]:
+    def _collect(
+        self,
+        agent: str,
+        log: str,
+        env_args: dict[str, Any],
+        tasks: int,
+        samples: int = 1,
+        sampling: Sampling = Sampling(),
+    ) -> list[Trajectory]:
         player, header = resolve_agent(agent, sampling, self.base)
         return collect_log(self.env, env_args, player, header, self.out / log, tasks, samples, self.seed)
 
@@ -158,7 +179,15 @@ class Pipeline:
             console.print("done before")
         else:
             config = self.config if method is self.method else method.config()
-            train(method, config, self.trainings[method.name], data, checkpoint.load_policy(start, self.base), folder, self.seed)
+            train(
+                method,
+                config,
+                self.trainings[method.name],
+                data,
+                checkpoint.load_policy(start, self.base),
+                folder,
+                self.seed,
+            )
         return folder
 
     def _rollouts(self, model: Path, demos: list[Trajectory]) -> list[Trajectory]:
@@ -171,7 +200,10 @@ class Pipeline:
 
     def _evaluate(self, names: Sequence[str]) -> dict[str, Any]:
         """Every model, greedily, on held-out tasks and as many training tasks."""
-        self._say("evaluation", f"{', '.join(names)} play {self.work.eval_tasks} held-out and as many training tasks, greedily")
+        self._say(
+            "evaluation",
+            f"{', '.join(names)} play {self.work.eval_tasks} held-out and as many training tasks, greedily",
+        )
         splits = {"train": self._train_args}
         if self.work.held_out:
             splits["held out"] = self._train_args | {"split": self.work.held_out}
@@ -187,7 +219,14 @@ class Pipeline:
         results: dict[str, Any] = {"env": self.env, "seed": self.seed, "rows": []}
         for (name, split), trajectories in played.items():
             row = summarize(trajectories)
-            table.add_row(split, name, f"{row.success:.1%}", f"{row.low:.1%} - {row.high:.1%}", f"{row.solved} of {row.episodes}", f"{row.mean_steps:.1f}")
+            table.add_row(
+                split,
+                name,
+                f"{row.success:.1%}",
+                f"{row.low:.1%} - {row.high:.1%}",
+                f"{row.solved} of {row.episodes}",
+                f"{row.mean_steps:.1f}",
+            )
             results["rows"].append({"model": name, "split": split} | row.to_json())
         console.print(table)
         if len(names) > 2:

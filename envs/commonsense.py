@@ -29,9 +29,7 @@ SOURCES: dict[str, Source] = {
     "commonsense_qa": Source(
         "commonsense_qa", {"train": "train_rand_split", "valid": "dev_rand_split"}, ("tau/commonsense_qa", "default")
     ),
-    "openbookqa": Source(
-        "openbookqa", {"train": "train", "valid": "dev", "test": "test"}, ("allenai/openbookqa", "main")
-    ),
+    "openbookqa": Source("openbookqa", {"train": "train", "valid": "dev", "test": "test"}, ("allenai/openbookqa", "main")),
 }
 
 CATEGORIES: dict[str, tuple[str, str]] = {
@@ -108,9 +106,7 @@ def problem_of(row: Row) -> Problem:
 
 def ask(stem: str, choices: list[str]) -> str:
     """Return the question with its lettered choices: "Which is red? (A) a rose (B) the sky"."""
-    return " ".join(
-        [stem, *(f"({letter}) {text}" for letter, text in zip(string.ascii_uppercase, choices, strict=False))]
-    )
+    return " ".join([stem, *(f"({letter}) {text}" for letter, text in zip(string.ascii_uppercase, choices, strict=False))])
 
 
 def _choices(row: Row) -> tuple[list[str], list[str]]:

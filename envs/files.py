@@ -87,18 +87,14 @@ def read_rows(path: str | PathLike[str], prefix: str | None = None) -> Iterator[
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no problem file at {path}: wanted a .jsonl or .jsonl.gz file with one problem on each line"
-        )
+        raise FileNotFoundError(f"no problem file at {path}: wanted a .jsonl or .jsonl.gz file with one problem on each line")
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield Row(_object(line, path, number), str(path), number, prefix or path.name.split(".")[0])
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(
-            f"{path} cannot be read ({error}): wanted UTF-8 JSON lines, gzipped if the name ends in .gz"
-        ) from error
+        raise ValueError(f"{path} cannot be read ({error}): wanted UTF-8 JSON lines, gzipped if the name ends in .gz") from error
 
 
 def _object(line: str, path: Path, number: int) -> dict[str, Any]:
@@ -107,9 +103,7 @@ def _object(line: str, path: Path, number: int) -> dict[str, Any]:
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}, line {number}: not JSON ({error}): wanted one JSON object on each line") from error
     if not isinstance(row, dict):
-        raise ValueError(
-            f"{path}, line {number}: a JSON {type(row).__name__}: wanted an object with the fields of one problem"
-        )
+        raise ValueError(f"{path}, line {number}: a JSON {type(row).__name__}: wanted an object with the fields of one problem")
     return row
 
 
@@ -132,9 +126,7 @@ def load_problems(
         return generators[problems](split, **options)
     if options:
         takes = " or ".join(map(repr, generators))
-        raise ValueError(
-            f"{', '.join(options)}: wanted only with problems={takes}, and problems is {problems!r}; leave them out"
-        )
+        raise ValueError(f"{', '.join(options)}: wanted only with problems={takes}, and problems is {problems!r}; leave them out")
     if isinstance(problems, str) and problems in sources:
         return _published(problems, sources[problems], split, data_dir, problem_of)
     if isinstance(problems, str | PathLike):
@@ -151,9 +143,7 @@ def load_problems(
 
 def _listed_row(row: object, index: int) -> Row:
     if not isinstance(row, Mapping):
-        raise ValueError(
-            f"problems[{index}] is a {type(row).__name__}: wanted a Problem or a dict with the fields of one"
-        )
+        raise ValueError(f"problems[{index}] is a {type(row).__name__}: wanted a Problem or a dict with the fields of one")
     return Row(row, "problems", index, "problems")
 
 

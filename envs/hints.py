@@ -18,6 +18,4 @@ def choose(argument: str, got: str, known: Iterable[str]) -> str:
     names = list(known)
     if got in names:
         return got
-    raise ValueError(
-        f"{argument}={got!r} is not known: wanted one of {', '.join(map(repr, names))}.{did_you_mean(got, names)}"
-    )
+    raise ValueError(f"{argument}={got!r} is not known: wanted one of {', '.join(map(repr, names))}.{did_you_mean(got, names)}")

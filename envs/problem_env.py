@@ -38,8 +38,7 @@ def segment(text: str, rule: str = "lines") -> list[str]:
 
 
 _STEPS = {
-    name: re.compile(rf"\s*+\S.*?(?:{'|'.join(map(re.escape, delimiters))})", re.DOTALL)
-    for name, delimiters in DELIMITERS.items()
+    name: re.compile(rf"\s*+\S.*?(?:{'|'.join(map(re.escape, delimiters))})", re.DOTALL) for name, delimiters in DELIMITERS.items()
 }
 
 
@@ -112,9 +111,7 @@ class ProblemEnv(gym.Env[str, str]):
         before = len(self.segment("".join(self._actions)))
         self._actions.append(action)
         response = "".join(self._actions)
-        *steps, _begun = self.segment(
-            response
-        )  # text after the last delimiter may go on: "#### 1" may become "#### 12"
+        *steps, _begun = self.segment(response)  # text after the last delimiter may go on: "#### 1" may become "#### 12"
         closed = self.level == "response" or len(steps) + 1 == before
         terminated = closed or has_final_answer("".join(steps))
         truncated = not terminated and len(self._actions) >= self.max_steps
@@ -146,12 +143,8 @@ def at_level(
 ) -> gym.Env[Any, Any]:
     """Make the environment at a level; "token", which alone takes the two extra arguments, wraps level "response"."""
     if choose("level", level, ("step", "response", "token")) == "token":
-        return TokenLevel(
-            make(level="response", **kwargs), tokenizer, **({"max_length": max_length} if max_length else {})
-        )
+        return TokenLevel(make(level="response", **kwargs), tokenizer, **({"max_length": max_length} if max_length else {}))
     for name, value in (("tokenizer", tokenizer), ("max_length", max_length)):
         if value is not None:
-            raise ValueError(
-                f"{name} belongs to level='token', and level is {level!r}: leave it out or change the level"
-            )
+            raise ValueError(f"{name} belongs to level='token', and level is {level!r}: leave it out or change the level")
     return make(level=level, **kwargs)

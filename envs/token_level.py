@@ -64,9 +64,7 @@ class TokenLevel(gym.Env[np.ndarray, np.int64]):
         self.env = env
         self.tokenizer: Tokenizer = ByteTokenizer() if tokenizer is None else tokenizer
         if self.tokenizer.eos_token_id is None:
-            raise ValueError(
-                "the tokenizer has no eos_token_id: wanted one, it closes the agent's turn; set tokenizer.eos_token"
-            )
+            raise ValueError("the tokenizer has no eos_token_id: wanted one, it closes the agent's turn; set tokenizer.eos_token")
         if max_length < 2 or (max_turn is not None and max_turn < 1):
             raise ValueError(f"max_length={max_length}, max_turn={max_turn}: wanted at least 2 and 1 tokens")
         self.max_length = max_length
@@ -88,9 +86,7 @@ class TokenLevel(gym.Env[np.ndarray, np.int64]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.env.unwrapped, name)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Reset the text environment with the same arguments; the observation is its text's tokens."""
         super().reset(seed=seed)
         text, info = self.env.reset(seed=seed, options=options)

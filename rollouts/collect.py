@@ -204,7 +204,15 @@ class Args(EnvironmentArgs):
 
 
 def collect_log(
-    env: str, env_args: dict[str, Any], agent: Agent, header: Header, out: Path, tasks: int | None = None, samples: int = 1, seed: int = 0, parallel: int = 64
+    env: str,
+    env_args: dict[str, Any],
+    agent: Agent,
+    header: Header,
+    out: Path,
+    tasks: int | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    parallel: int = 64,
 ) -> list[Trajectory]:
     """Collect into a log, going on with what is there; returns all of its episodes. Shows a progress bar."""
     make = env_maker(env, env_args)
@@ -234,9 +242,7 @@ def main(args: Args) -> None:
         raise ValueError(f"--episodes must be at least 1, got {args.episodes}")
     agent, header = resolve_agent(args.agent, args.sampling, args.base)
     tasks = None if args.episodes is None else -(-args.episodes // args.samples)
-    found = collect_log(
-        args.env, args.environment(), agent, header, args.out, tasks, args.samples, args.seed, args.parallel
-    )
+    found = collect_log(args.env, args.environment(), agent, header, args.out, tasks, args.samples, args.seed, args.parallel)
     print_summary(found, f"{args.out}")
 
 

@@ -51,7 +51,17 @@ def evaluate(args: Args) -> Summary:
         found = collect_log(args.env, args.environment(), agent, header, log, args.episodes, seed=args.seed, parallel=args.parallel)
     summary = print_summary(found, f"{args.agent} on {args.env} {args.split or ''}".strip())
     if args.json:
-        write_json(args.json, summary.to_json() | {"agent": args.agent, "env": args.env, "env_args": args.environment(), "seed": args.seed, "sampling": msgspec.to_builtins(args.sampling)})
+        write_json(
+            args.json,
+            summary.to_json()
+            | {
+                "agent": args.agent,
+                "env": args.env,
+                "env_args": args.environment(),
+                "seed": args.seed,
+                "sampling": msgspec.to_builtins(args.sampling),
+            },
+        )
     return summary
 
 

@@ -71,7 +71,11 @@ def print_summary(trajectories: Sequence[Trajectory], title: str) -> Summary:
     table = Table("episodes", "success", "95% interval", "mean steps", "ends", title=title)
     ends = ", ".join(f"{count} {name}" for name, count in sorted((summary.outcomes or summary.ends).items()))
     table.add_row(
-        str(summary.episodes), f"{summary.success:.1%}", f"{summary.low:.1%} - {summary.high:.1%}", f"{summary.mean_steps:.1f}", ends
+        str(summary.episodes),
+        f"{summary.success:.1%}",
+        f"{summary.low:.1%} - {summary.high:.1%}",
+        f"{summary.mean_steps:.1f}",
+        ends,
     )
     console.print(table)
     errors = [t for t in trajectories if t.end is End.ERROR]

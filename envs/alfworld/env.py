@@ -71,13 +71,9 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         Raises ResetNeeded before the first reset and after the end, TypeError for an action that is not a text.
         """
         if self._steps is None:
-            raise ResetNeeded(
-                "AlfWorld: step() without an episode (none was started, or it has ended). Call reset() first."
-            )
+            raise ResetNeeded("AlfWorld: step() without an episode (none was started, or it has ended). Call reset() first.")
         if not isinstance(action, str):
-            raise TypeError(
-                f"AlfWorld: an action is a text such as 'go to desk 1', not {action!r} ({type(action).__name__})."
-            )
+            raise TypeError(f"AlfWorld: an action is a text such as 'go to desk 1', not {action!r} ({type(action).__name__}).")
         scene = self._engine.step(action)
         self._steps += 1
         truncated = not scene.won and self._steps >= self.max_steps

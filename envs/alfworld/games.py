@@ -58,9 +58,7 @@ def task_id(path: str | Path) -> str:
 def _split_folder(root: Path, split: str) -> Path:
     """Choose the folder to read; a data root that lacks the split is an error, never a silent other split."""
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"No ALFWorld games: {root} is not a folder (split {split!r} was wanted). {_HOW_TO_GET}"
-        )
+        raise FileNotFoundError(f"No ALFWorld games: {root} is not a folder (split {split!r} was wanted). {_HOW_TO_GET}")
     places = [place for place in (root / "json_2.1.1", root) if any((place / name).is_dir() for name in SPLITS)]
     for place in places:
         if (place / split).is_dir():

@@ -21,10 +21,31 @@ from envs.problems import Generated
 
 MAX_DIFFICULTY = 10
 
-NAMES = "Ana Ben Carla Dan Eva Finn Gina Hugo Ivy Jack Kim Leo Mia Noah Olga Paul Rosa Sam Tina Walt".split()
-THINGS = "apples books cards coins eggs marbles nuts pens shells stamps".split()
-PLANTS = "beans ferns lilies roses trees tulips".split()
-EXTRAS = "bag belt book cap coat cup fan hat kite lamp map scarf".split()
+NAMES = [
+    "Ana",
+    "Ben",
+    "Carla",
+    "Dan",
+    "Eva",
+    "Finn",
+    "Gina",
+    "Hugo",
+    "Ivy",
+    "Jack",
+    "Kim",
+    "Leo",
+    "Mia",
+    "Noah",
+    "Olga",
+    "Paul",
+    "Rosa",
+    "Sam",
+    "Tina",
+    "Walt",
+]
+THINGS = ["apples", "books", "cards", "coins", "eggs", "marbles", "nuts", "pens", "shells", "stamps"]
+PLANTS = ["beans", "ferns", "lilies", "roses", "trees", "tulips"]
+EXTRAS = ["bag", "belt", "book", "cap", "coat", "cup", "fan", "hat", "kite", "lamp", "map", "scarf"]
 
 
 @dataclass(frozen=True)

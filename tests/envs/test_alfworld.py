@@ -97,9 +97,7 @@ def test_a_list_of_files_ignores_the_split(tmp_path: Path) -> None:
 def test_finding_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"valid_unsen.*valid_unseen"):
         find_games(tmp_path, "valid_unsen")
-    with pytest.raises(
-        FileNotFoundError, match=r"No game.tw-pddl under .*alfworld-download.*export ALFWORLD_DATA.*games="
-    ):
+    with pytest.raises(FileNotFoundError, match=r"No game.tw-pddl under .*alfworld-download.*export ALFWORLD_DATA.*games="):
         find_games(tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         find_games([tmp_path / "a" / "b" / "game.tw-pddl"])

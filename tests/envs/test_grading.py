@@ -145,9 +145,7 @@ def test_time_is_linear_on_hostile_text(unit: str) -> None:
     assert time.perf_counter() - start < 5
 
 
-@pytest.mark.parametrize(
-    ("name", "split", "count"), [("gsm8k", "train", 7473), ("gsm8k", "test", 1319), ("math", "train", 500)]
-)
+@pytest.mark.parametrize(("name", "split", "count"), [("gsm8k", "train", 7473), ("gsm8k", "test", 1319), ("math", "train", 500)])
 def test_real_references_are_correct_against_themselves(name: str, split: str, count: int) -> None:
     if not DATA.is_dir():
         pytest.skip(f"no data sets at {DATA}: set REASONING_DATA")

@@ -259,9 +259,7 @@ def test_unreachable_data_set_says_what_to_do(tmp_path: Path, monkeypatch: pytes
         raise ConnectionError("no network")
 
     monkeypatch.setattr("datasets.load_dataset", refuse)
-    with pytest.raises(
-        FileNotFoundError, match=r"gsm8k.train.jsonl.gz.*openai/gsm8k.*no network.*Set \$REASONING_DATA"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"gsm8k.train.jsonl.gz.*openai/gsm8k.*no network.*Set \$REASONING_DATA"):
         load("gsm8k", "train", tmp_path)
     monkeypatch.delenv("REASONING_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="REASONING_DATA"):

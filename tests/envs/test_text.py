@@ -100,9 +100,7 @@ class Nested(gym.Env[dict[str, Any], Any]):
     observation_space = gym.spaces.Dict({"text": UnicodeText(32), "n": gym.spaces.Discrete(3)})
     action_space = gym.spaces.Discrete(2)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"text": HARD, "n": 0}, {}
 
     def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:

@@ -58,7 +58,7 @@ class Agent(ABC):
 
     def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
         """Cut one action into consecutive ones with the texts `pieces`, as the environment's `segment` rule gave them."""
-        return [Action(piece) for piece in pieces]
+        return [Action(piece) for piece in pieces if piece]
 
     def predict(
         self,

@@ -226,6 +226,7 @@ def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedMod
         AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
-            f"no model at {name!r}: give a checkpoint folder, a transformers folder, a .gguf file or a hub id that can be reached ({error})"
+            f"no model at {name!r}: give a checkpoint folder, a transformers folder, a .gguf file, "
+            f"or a hub id that can be reached ({error})"
         ) from error
     return AutoModelForCausalLM.from_pretrained(name, dtype=dtype), AutoTokenizer.from_pretrained(name)

@@ -42,8 +42,10 @@ class Args(EnvironmentArgs, Generic[C]):
     """of everything: tokenizer and weights from scratch, samples, order of rows"""
     preset: str = "tiny"
     """defaults of the training settings: tiny, lora (default for other models than tiny), paper"""
+    demos: int | None = None
+    """pipeline: expert demonstrations, one a training task; default by environment"""
     tasks: int | None = None
-    """pipeline: training tasks; default by environment"""
+    """pipeline: training tasks that the rollouts are played on"""
     samples: int | None = None
     """pipeline: rollouts per training task"""
     eval_tasks: int | None = None
@@ -89,7 +91,7 @@ def _run(method: Method, args: Args[Any]) -> None:
         pipeline.train_on_log(method, args.settings, args.training, args.data, args.model, out / method.name, args.seed, args.base)
         return
     work = WORK.get(args.env, OTHER_WORK)
-    chosen = {name: getattr(args, name) for name in ("tasks", "samples", "eval_tasks") if getattr(args, name) is not None}
+    chosen = {name: getattr(args, name) for name in ("demos", "tasks", "samples", "eval_tasks") if getattr(args, name) is not None}
     work = replace(work, env_args=work.env_args | args.environment(), **chosen)
     trainings = {"sft": args.sft, method.name: args.training}
     pipeline.Pipeline(method, args.settings, trainings, args.env, work, args.model, out, args.seed, args.base).run()

@@ -236,8 +236,12 @@ class Learner:
     def _log(self, metrics: dict[str, float]) -> None:
         self.accelerator.log(metrics, step=self.step)
         if self.accelerator.is_main_process:
-            with open(self.out.parent / f"{self.out.name}-metrics.jsonl", "a") as file:
+            with open(self._metrics, "a") as file:
                 file.write(json.dumps({"step": self.step} | metrics) + "\n")
+
+    @property
+    def _metrics(self) -> Path:
+        return self.out.with_name(self.out.name + "-metrics.jsonl")
 
     @property
     def _state(self) -> Path:
@@ -269,6 +273,10 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.step = state["step"]
+        if self._metrics.exists():
+            # Steps after the saved state will be taken, and logged, again.
+            kept = self._metrics.read_text().splitlines(keepends=True)[: self.step]
+            self._metrics.write_text("".join(kept))
         console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
 
     def _finish(self) -> None:

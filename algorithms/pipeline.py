@@ -32,8 +32,8 @@ from algorithms.presets import Work
 from rollouts.collect import collect_log
 from rollouts.evaluate import write_json
 from rollouts.progress import console
-from rollouts.resolve import resolve_agent, run_checkpoint
-from rollouts.stats import paired_difference, print_summary, summarize
+from rollouts.resolve import env_maker, resolve_agent, run_checkpoint
+from rollouts.stats import Summary, paired_difference, print_summary, summarize
 from rollouts.trajectory import Trajectory, read
 
 
@@ -116,8 +116,8 @@ class Pipeline:
         """All stages; returns (and writes to results.json) success with intervals."""
         self._claim()
         stages = [self.method] if self.method.after is None else [self.method.after, self.method]
-        self._say("demonstrations", f"the expert plays {self.work.tasks} training tasks")
-        demos = self._collect("expert", "demos.jsonl", self._train_args, self.work.tasks)
+        self._say("demonstrations", f"the expert plays {self.work.demos} training tasks")
+        demos = self._collect("expert", "demos.jsonl", self._train_args, self.work.demos)
         print_summary(demos, "expert demonstrations")
         model = self._start(demos)
         names, data = ["init"], demos
@@ -198,41 +198,44 @@ class Pipeline:
         console.print(f"no rollout was solved; {self.method.name} learns from the rollouts and the demonstrations together")
         return found + demos
 
+    def _disjoint(self, held_out: dict[str, Any]) -> bool:
+        """Whether another split really has other tasks (a file given as the problems is the same for every split)."""
+        train, other = (env_maker(self.env, args)().unwrapped.tasks for args in (self._train_args, held_out))  # type: ignore[attr-defined]
+        return not set(train) & set(other)
+
     def _evaluate(self, names: Sequence[str]) -> dict[str, Any]:
         """Every model, greedily, on held-out tasks and as many training tasks."""
-        self._say(
-            "evaluation",
-            f"{', '.join(names)} play {self.work.eval_tasks} held-out and as many training tasks, greedily",
-        )
+        count = self.work.eval_tasks
+        self._say("evaluation", f"{', '.join(names)} play {count} held-out and as many training tasks, greedily")
         splits = {"train": self._train_args}
-        if self.work.held_out:
-            splits["held out"] = self._train_args | {"split": self.work.held_out}
-        played = {
-            (name, split): self._collect(
-                str(self.out / name) if (self.out / name).exists() else self.model,
-                f"evaluation/{name}-{split.replace(' ', '-')}.jsonl", env_args, self.work.eval_tasks, sampling=Sampling(temperature=0),
-            )
-            for split, env_args in splits.items()
-            for name in names
-        }  # fmt: skip
-        table = Table("split", "model", "success", "95% interval", "solved", "mean steps", title=f"{self.env}, seed {self.seed}")
-        results: dict[str, Any] = {"env": self.env, "seed": self.seed, "rows": []}
-        for (name, split), trajectories in played.items():
-            row = summarize(trajectories)
-            table.add_row(
-                split,
-                name,
-                f"{row.success:.1%}",
-                f"{row.low:.1%} - {row.high:.1%}",
-                f"{row.solved} of {row.episodes}",
-                f"{row.mean_steps:.1f}",
-            )
-            results["rows"].append({"model": name, "split": split} | row.to_json())
-        console.print(table)
+        held_out = self._train_args | {"split": self.work.held_out}
+        if self.work.held_out and self._disjoint(held_out):
+            splits["held out"] = held_out
+        else:
+            console.print("no split is held out from training here: only training tasks are played")
+        played = {(name, split): self._play(name, split, args) for split, args in splits.items() for name in names}
+        rows = {key: summarize(trajectories) for key, trajectories in played.items()}
+        console.print(_table(f"{self.env}, seed {self.seed}", rows))
+        results: dict[str, Any] = {"env": self.env, "seed": self.seed}
+        results["rows"] = [{"model": name, "split": split} | row.to_json() for (name, split), row in rows.items()]
         if len(names) > 2:
             last = list(splits)[-1]
             difference = paired_difference(played[names[-2], last], played[names[-1], last])
-            console.print(f"{names[-1]} minus {names[-2]} on the same {last} tasks: {difference}")
+            console.print(f"{names[-1]} minus {names[-2]} on the same tasks ({last}): {difference}")
             results["difference"] = asdict(difference)
         write_json(self.out / "results.json", results)
         return results
+
+    def _play(self, name: str, split: str, env_args: dict[str, Any]) -> list[Trajectory]:
+        model = self.out / name
+        log = f"evaluation/{name}-{split.replace(' ', '-')}.jsonl"
+        agent = str(model) if model.exists() else self.model
+        return self._collect(agent, log, env_args, self.work.eval_tasks, sampling=Sampling(temperature=0))
+
+
+def _table(title: str, rows: dict[tuple[str, str], Summary]) -> Table:
+    table = Table("split", "model", "success", "95% interval", "solved", "mean steps", title=title)
+    for (name, split), row in rows.items():
+        interval, solved = f"{row.low:.1%} - {row.high:.1%}", f"{row.solved} of {row.episodes}"
+        table.add_row(split, name, f"{row.success:.1%}", interval, solved, f"{row.mean_steps:.1f}")
+    return table

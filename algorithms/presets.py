@@ -15,8 +15,10 @@ from algorithms.learner import Training
 class Work:
     """How much work the whole pipeline does in an environment."""
 
+    demos: int
+    """expert demonstrations, one a training task"""
     tasks: int
-    """training tasks: one expert demonstration each, and the rollouts"""
+    """training tasks that the rollouts are played on (the demonstrated ones are among them, or they among those)"""
     samples: int
     """rollouts per training task"""
     eval_tasks: int
@@ -28,11 +30,11 @@ class Work:
 
 
 WORK = {
-    "math": Work(tasks=3000, samples=5, eval_tasks=500, held_out="test", env_args={}),
-    "commonsense": Work(tasks=1000, samples=5, eval_tasks=300, held_out="test", env_args={}),
-    "alfworld": Work(tasks=30, samples=5, eval_tasks=10, held_out="valid_unseen", env_args={}),
+    "math": Work(demos=1500, tasks=2000, samples=5, eval_tasks=500, held_out="test", env_args={}),
+    "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out="test", env_args={}),
+    "alfworld": Work(demos=30, tasks=30, samples=5, eval_tasks=10, held_out="valid_unseen", env_args={}),
 }
-OTHER_WORK = Work(tasks=100, samples=5, eval_tasks=50, held_out="", env_args={})
+OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out="", env_args={})
 """For any other environment; its tasks are not split."""
 
 TRAINING = {

@@ -77,11 +77,11 @@ class _Episode:
         observation, info = self.env.reset(seed=self.key.seed if listed else self.key.index, options=options)
         self.history.turns.append(Turn(_text(observation, self.env), info))
 
-    def play(self, agent: Agent) -> None:
-        """Give the environment the action of the last turn, cut in steps by the environment's own rule where it has one."""
+    def play(self, parts: Sequence[Action]) -> None:
+        """Give the environment the actions that the last turn's was cut into."""
         turn = self.history.turns.pop()
         observation, info = turn.observation, turn.info
-        for part in _parts(agent, turn, self.env):
+        for part in parts:
             self.history.turns.append(Turn(observation, info, part))
             before = observation
             raw, reward, terminated, truncated, info = self.env.step(part.text)
@@ -128,8 +128,8 @@ def collect(
             break
         playing = [episode for episode in active if episode.end is None]
         for episode, action in zip(playing, agent.act([e.history for e in playing]) if playing else [], strict=True):
-            episode.history.turns[-1].action = action
-            episode.guard(lambda episode=episode: episode.play(agent))
+            parts = _parts(agent, action, episode.env)
+            episode.guard(lambda episode=episode, parts=parts: episode.play(parts))
         for episode in active:
             if episode.end is not None:
                 sink(episode.record(agent, env_id))
@@ -142,12 +142,10 @@ def collect(
         env.close()
 
 
-def _parts(agent: Agent, turn: Turn, env: gym.Env) -> list[Action]:
-    """The turn's action, cut in steps by the environment's own rule where it has one."""
-    if turn.action is None:
-        raise RuntimeError(f"agent {agent.name} gave no action")
+def _parts(agent: Agent, action: Action, env: gym.Env) -> list[Action]:
+    """An action, cut in steps by the environment's own rule where it has one."""
     segment = getattr(env.unwrapped, "segment", None)
-    return agent.cut(turn.action, segment(turn.action.text)) if segment else [turn.action]
+    return (agent.cut(action, segment(action.text)) if segment else []) or [action]
 
 
 def _text(observation: Any, env: gym.Env) -> str:

@@ -140,7 +140,7 @@ class LogWriter:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         if not fresh:
             self._resume(header)
-        self._file = open(self.path, "ab", buffering=0)
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by __exit__)
         if fresh or self.path.stat().st_size == 0:
             self._file.write(header.encode())
 
@@ -230,7 +230,8 @@ def _fault(trajectory: Trajectory) -> str | None:
             if number is not None and not math.isfinite(number):
                 return f"expected a finite number, got {number} - at `$.steps[{index}].{name}`"
         if step.logps is not None and len(step.logps) != len(step.tokens or ()):
-            return f"expected one log-probability a token, got {len(step.logps)} for {len(step.tokens or ())} - at `$.steps[{index}].logps`"
+            counts = f"{len(step.logps)} for {len(step.tokens or ())}"
+            return f"expected one log-probability a token, got {counts} - at `$.steps[{index}].logps`"
     return None
 
 

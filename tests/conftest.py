@@ -7,6 +7,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+import envs
+from agents import tiny
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "alfworld_games" / "games.tar.xz"
 TASK_TYPES = (
@@ -44,3 +49,24 @@ def _extract_one_of_each(folder: Path) -> None:
             if member.isfile() and "/valid_unseen/" in member.name and task_type in missing:
                 missing.discard(task_type)
                 archive.extract(member, folder, filter="data")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """The tiny preset's tokenizer, trained on a few of the generator's own texts."""
+    env = envs.make("math")
+    texts = []
+    for index in range(50):
+        problem, info = env.reset(options={"task": index})
+        texts += [problem, info["solution"]]
+    return tiny.train_tokenizer(texts, 512)
+
+
+@pytest.fixture
+def small_lm(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A random Llama of some 10,000 parameters, with weights large enough that its samples are not uniform."""
+    lm = tiny.build(tokenizer, tiny.TinyConfig(width=32, layers=2, heads=2, context=512), seed=3)
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            parameter.mul_(3.0 if parameter.ndim > 1 else 1.0)
+    return lm

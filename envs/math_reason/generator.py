@@ -153,7 +153,8 @@ def arithmetic(split: str = "train", difficulty: int = 2, count: int | None = No
 
     Args:
         split: train, valid or test; they never share a problem.
-        difficulty: the number of computations in each solution, 1 to 10. Numbers grow mildly with it.
+        difficulty: the number of computations in each solution, 1 to 10. Numbers grow with it: operands are at most
+            5 * difficulty (but at least 10), results five times that.
         count: how many problems; by default 10,000 for train and 1,000 for valid and test.
         seed: another seed gives other problems of the same split.
     """
@@ -166,14 +167,16 @@ def _draw(difficulty: int, rng: random.Random) -> tuple[str, str, str]:
     """Return (question, worked solution, answer) of one random problem."""
     family = FAMILIES[rng.choice(list(FAMILIES))]
     opening = family.opening
-    largest, limit = 20 + 10 * max(0, difficulty - 3), 99 + 50 * max(0, difficulty - 3)
+    # Small numbers keep a problem of few steps within reach of a small model: there are few facts to learn by heart.
+    largest = max(10, 5 * difficulty)
+    limit, factor = 5 * largest, min(9, largest // 2)
     fill = _filler(rng, family, difficulty)
-    value = rng.randint(2, 9 if isinstance(opening, Move) else largest)
+    value = rng.randint(2, factor if isinstance(opening, Move) else largest)
     text = [fill(opening, 0, a=value)] if isinstance(opening, str) else []
     lines: list[str] = []
     for step in range(1, difficulty + 1):
         if step == 1 and isinstance(opening, Move):
-            move, b = opening, rng.randint(2, 9)
+            move, b = opening, rng.randint(2, factor)
         else:
             move, b = _next_move(rng, family.moves, value, largest, limit)
         result = _APPLY[move.op](value, b)

@@ -1,0 +1,108 @@
+"""The sampler against `transformers.generate` and against plain forward passes."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from agents.generate import Row, Sampler, Sampling, _filtered, _inverse_cdf
+from agents.model import ActorCritic
+
+EOS = 1
+
+
+def prompts(count: int, seed: int = 0) -> list[list[int]]:
+    """Token lists of unequal lengths."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(4, 250, 3 + 5 * i).tolist() for i in range(count)]
+
+
+def row(tokens: list[int], seed: int = 0) -> Row:
+    return Row(np.random.default_rng(seed), list(tokens))
+
+
+def generate(lm: LlamaForCausalLM, prompt: list[int], count: int) -> list[int]:
+    found = lm.generate(torch.tensor([prompt]), max_new_tokens=count, do_sample=False, eos_token_id=EOS, pad_token_id=0)
+    return found[0, len(prompt) :].tolist()
+
+
+def test_greedy_equals_transformers_over_turns_and_changing_batches(small_lm: LlamaForCausalLM) -> None:
+    """Turn 1 with five rows; turn 2 with two of them in another order; turn 3 with old and new rows mixed."""
+    sampler = Sampler(ActorCritic(small_lm), [EOS], Sampling(temperature=0, max_new_tokens=12))
+    rows = [row(p) for p in prompts(5)]
+    news = [row(p) for p in prompts(3, seed=1)]
+    for turn in (rows, [rows[3], rows[0]], [news[0], rows[4], news[1], rows[0], news[2]]):
+        for r in turn:
+            r.tokens += [7, 9, 11]
+        before = [list(r.tokens) for r in turn]
+        for prompt, (ids, _) in zip(before, sampler.extend(turn), strict=True):
+            assert ids == generate(small_lm, prompt, 12)
+
+
+def test_logged_log_probabilities_are_the_models_own(small_lm: LlamaForCausalLM) -> None:
+    """Whatever temperature and cut-offs draw with, the log has log-softmax of the raw logits."""
+    sampler = Sampler(ActorCritic(small_lm), [EOS], Sampling(temperature=0.7, top_p=0.9, top_k=20, max_new_tokens=10))
+    for prompt, (ids, logps) in zip(prompts(4), sampler.extend([row(p, i) for i, p in enumerate(prompts(4))]), strict=True):
+        full = small_lm(torch.tensor([prompt + ids])).logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
+        expected = full.gather(-1, torch.tensor(ids)[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(logps), expected, atol=1e-5, rtol=0)
+
+
+def test_an_episode_does_not_depend_on_the_batch_around_it(small_lm: LlamaForCausalLM) -> None:
+    sampling = Sampling(max_new_tokens=15)
+    alone = Sampler(ActorCritic(small_lm), [EOS], sampling).extend([row(prompts(4)[2], seed=42)])[0][0]
+    crowd = [row(p, seed=42 if i == 2 else i) for i, p in enumerate(prompts(4))]
+    assert Sampler(ActorCritic(small_lm), [EOS], sampling).extend(crowd)[2][0] == alone
+
+
+def test_rows_that_are_gone_free_their_place(small_lm: LlamaForCausalLM) -> None:
+    sampler = Sampler(ActorCritic(small_lm), [EOS], Sampling(temperature=0, max_new_tokens=3))
+    for seed in range(6):
+        batch = [row(p) for p in prompts(4, seed)]
+        sampler.extend(batch)
+        del batch
+        gc.collect()
+    assert sampler.cache.slots == 4
+
+
+def test_a_full_context_gives_an_empty_action(small_lm: LlamaForCausalLM) -> None:
+    sampler = Sampler(ActorCritic(small_lm), [EOS], Sampling(max_new_tokens=50), context=20)
+    full, nearly = row(prompts(5)[4][:20]), row(prompts(5)[4][:17])
+    (none, _), (some, _) = sampler.extend([full, nearly])
+    assert none == []
+    assert 1 <= len(some) <= 3
+
+
+def test_stop_keeps_the_token_that_made_it_true(small_lm: LlamaForCausalLM) -> None:
+    whole = Sampler(ActorCritic(small_lm), [EOS], Sampling(temperature=0, max_new_tokens=8)).extend([row(prompts(2)[1])])[0][0]
+    stopped = Sampler(
+        ActorCritic(small_lm), [EOS], Sampling(temperature=0, max_new_tokens=8), stop=lambda ids: len(ids) == 3
+    ).extend([row(prompts(2)[1])])[0][0]
+    assert stopped == whole[:3]
+
+
+def test_filters_by_hand() -> None:
+    """Probabilities .5 .25 .15 .1: top-2 keeps the first two; top_p .7 keeps .5 and .25 (.5 alone is short of .7)."""
+    logits = torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log()
+    torch.testing.assert_close(_filtered(logits, Sampling(top_k=2)), torch.tensor([[2 / 3, 1 / 3, 0.0, 0.0]]))
+    torch.testing.assert_close(_filtered(logits, Sampling(top_p=0.7)), torch.tensor([[0.5, 0.25, 0.0, 0.0]]))
+    squares = torch.tensor([[0.25, 0.0625, 0.0225, 0.01]])
+    torch.testing.assert_close(_filtered(logits, Sampling(temperature=0.5)), squares / squares.sum())
+
+
+@pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (0.19, 1), (0.21, 3), (0.9999999, 3)])
+def test_inverse_cdf_never_draws_probability_zero(uniform: float, token: int) -> None:
+    probs = torch.tensor([[0.0, 0.2, 0.0, 0.8, 0.0]])
+    assert _inverse_cdf(probs, torch.tensor([uniform], dtype=torch.float64)).item() == token
+
+
+def test_samples_follow_the_distribution() -> None:
+    """10,000 draws of (.1, .2, .7): counts within four standard deviations."""
+    probs = torch.tensor([[0.1, 0.2, 0.7]]).expand(10_000, -1)
+    drawn = _inverse_cdf(probs, torch.from_numpy(np.random.default_rng(0).random(10_000)))
+    for token, p in enumerate((0.1, 0.2, 0.7)):
+        assert abs((drawn == token).sum().item() - 10_000 * p) < 4 * (10_000 * p * (1 - p)) ** 0.5

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from agents.prompt import Prompt
+from algorithms.examples import encode_row, encode_rows
+from algorithms.method import solved_rows, training_rows
+from rollouts.trajectory import End, Step, Trajectory
+
+
+def episode(*steps: Step, end: End = End.TERMINATED) -> Trajectory:
+    return Trajectory("E", "t", 0, steps, end, "lm")
+
+
+def test_rows_hold_the_conversation_and_whose_it_is(tokenizer: PreTrainedTokenizerFast) -> None:
+    """The last environment text is left out: no decision comes after it."""
+    prompt = Prompt(tokenizer)
+    row = encode_row(episode(Step("see", "go", 0.0), Step("there", "take", 1.0), end=End.TERMINATED), prompt, 100)
+    assert row is not None
+    spoken = ["".join(tokenizer.decode([t for t, s in zip(row.tokens, row.step, strict=True) if s == turn])) for turn in (0, 1)]
+    assert spoken == ["go<|end|>", "take<|end|>"]
+    assert tokenizer.decode(row.tokens) == "<|user|>see<|agent|>go<|end|><|user|>there<|agent|>take<|end|>"
+    assert row.reward == (0.0, 1.0)
+    assert row.solved
+    assert row.logps is None
+
+
+def test_sampled_tokens_and_their_log_probabilities_stay(tokenizer: PreTrainedTokenizerFast) -> None:
+    prompt = Prompt(tokenizer)
+    row = encode_row(episode(Step("see", "go", 1.0, (103, 111, 1), (-1.0, -2.0, -3.0))), prompt, 100)
+    assert row is not None
+    assert row.tokens[-3:] == (103, 111, 1)
+    assert row.logps is not None
+    assert row.logps[-3:] == (-1.0, -2.0, -3.0)
+    assert sum(row.logps[:-3]) == 0
+
+
+def test_a_truncated_episode_has_return_zero_or_is_dropped(tokenizer: PreTrainedTokenizerFast) -> None:
+    prompt = Prompt(tokenizer)
+    cut_off = episode(Step("see", "go", 0.5), end=End.TRUNCATED)
+    (row,) = encode_rows([cut_off], prompt, 100)
+    assert row.reward == (0.0,)
+    assert not row.solved
+    assert list(encode_rows([cut_off], prompt, 100, truncated="drop")) == []
+
+
+def test_errors_and_empty_episodes_are_left_out(tokenizer: PreTrainedTokenizerFast) -> None:
+    broken = episode(Step("see", "go", 1.0), end=End.ERROR)
+    assert list(encode_rows([broken, episode()], Prompt(tokenizer), 100)) == []
+
+
+def test_a_row_too_long_keeps_whole_steps_and_its_return(tokenizer: PreTrainedTokenizerFast) -> None:
+    prompt = Prompt(tokenizer)
+    steps = [Step(f"see {i}", "go on and on", 1.0 if i == 4 else 0.0) for i in range(5)]
+    whole = encode_row(episode(*steps), prompt, 1000)
+    assert whole is not None
+    part = encode_row(episode(*steps), prompt, len(whole) - 1)
+    assert part is not None
+    assert part.tokens == whole.tokens[: len(part)]
+    assert max(part.step) == 3
+    assert part.reward == (0.0, 0.0, 0.0, 1.0)
+    assert encode_row(episode(*steps), prompt, 3) is None
+
+
+def test_nothing_solved_is_an_error_that_says_what_to_do(tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = list(encode_rows([episode(Step("see", "go", 0.0))], Prompt(tokenizer), 100))
+    for choose in (solved_rows, training_rows):
+        with pytest.raises(ValueError, match=r"no solved episode among 1.*collect more samples"):
+            choose(rows)

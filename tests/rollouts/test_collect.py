@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+import envs
+from agents.agent import Action, Agent, History
+from agents.generate import Sampling
+from agents.lm import LMAgent
+from agents.model import ActorCritic
+from agents.scripted import ExpertAgent
+from rollouts.collect import collect, collect_log, episode_keys
+from rollouts.trajectory import End, Header, LogError, Trajectory, read
+
+ROOT = Path(__file__).parents[2]
+
+
+def play(make: Any, agent: Agent, keys: Any, parallel: int = 8) -> list[Trajectory]:
+    found: list[Trajectory] = []
+    collect(make, agent, keys, found.append, parallel, "MathReason-v0")
+    return found
+
+
+def maths() -> gym.Env:
+    return envs.make("math", count=40)
+
+
+def test_expert_solves_every_problem_once() -> None:
+    keys = episode_keys(maths(), 20, samples=2)
+    found = play(maths, ExpertAgent(), keys)
+    assert sorted((t.task, t.seed) for t in found) == sorted((k.task, k.seed) for k in keys)
+    assert len({t.task for t in found}) == 20
+    assert all(t.success and t.end is End.TERMINATED for t in found)
+    assert all(t.steps[0].observation and not t.steps[1].observation for t in found)
+
+
+def test_a_smaller_choice_of_tasks_is_part_of_a_larger_one() -> None:
+    few, many = ({k.task for k in episode_keys(maths(), n)} for n in (5, 15))
+    assert len(few) == 5
+    assert few < many
+
+
+class Scripted(gym.Env):
+    """Raises at the task "bad", else ends when it is told to."""
+
+    tasks = ("good", "bad")
+    observation_space = action_space = gym.spaces.Text(100)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        self.task = (options or {})["task"]
+        return "start", {}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if self.task == "bad":
+            raise RuntimeError("the simulator broke")
+        return "on", 1.0, action == "stop", False, {"ok": True, "commands": ["a"]}
+
+
+class Says(Agent):
+    name = "says"
+
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        return [Action("stop" if len(h.turns) == 3 else "go") for h in histories]
+
+
+def test_an_environment_that_raises_costs_its_own_episode_only() -> None:
+    found = {t.task: t for t in play(Scripted, Says(), episode_keys(Scripted(), None))}
+    assert found["bad"].end is End.ERROR
+    assert found["bad"].final == "RuntimeError: the simulator broke"
+    assert not found["bad"].success
+    assert [s.action for s in found["good"].steps] == ["go", "go", "stop"]
+    assert found["good"].steps[0].info == {"ok": True}
+
+
+def test_resuming_plays_only_what_is_missing(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    args = ("math", {"count": 40}, ExpertAgent(), Header("", "expert"), log)
+    collect_log(*args, tasks=10)
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:6]) + lines[6][:20])
+    with pytest.warns(UserWarning, match="unfinished"):
+        found = collect_log(*args, tasks=10)
+    assert len(found) == 10
+    assert len({(t.task, t.seed) for t in read(log).trajectories}) == len(read(log).trajectories) == 10
+    with pytest.raises(LogError, match="env_args"):
+        collect_log("math", {"count": 39}, ExpertAgent(), Header("", "expert"), log, tasks=10)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_cut_and_stepwise_episodes_log_the_same(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, temperature: float
+) -> None:
+    """A response sampled whole and cut by the environment's rule, and one sampled a step at a time.
+
+    The model is made to write line breaks often, alone and inside a token that spans the boundary.
+    """
+    ids = [i for i in range(len(tokenizer)) if "\n" in tokenizer.decode([i])]
+    small_lm.lm_head.weight.data[ids] *= 3
+    sampling = Sampling(temperature=temperature, max_new_tokens=24)
+    segment = maths().unwrapped.segment  # type: ignore[attr-defined]
+    whole = LMAgent(ActorCritic(small_lm), tokenizer, sampling)
+    steps = LMAgent(ActorCritic(small_lm), tokenizer, sampling, stop=lambda text: len(segment(text)) > 1)
+    keys = episode_keys(maths(), 12)
+    one, two = (sorted(play(maths, agent, keys), key=lambda t: t.task) for agent in (whole, steps))
+    assert max(len(t.steps) for t in one) > 1
+    for cut, stepwise in zip(one, two, strict=True):
+        shared = min(len(cut.steps), len(stepwise.steps)) - 1  # the limit on tokens cuts a whole response, or each step
+        for a, b in zip(cut.steps[:shared], stepwise.steps[:shared], strict=True):
+            assert (a.observation, a.action, a.tokens, a.reward) == (b.observation, b.action, b.tokens, b.reward)
+            assert a.logps == pytest.approx(b.logps, abs=1e-4)
+
+
+def test_sampled_tokens_make_the_logged_text(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    agent = LMAgent(ActorCritic(small_lm), tokenizer, Sampling(max_new_tokens=20))
+    for t in play(maths, agent, episode_keys(maths(), 6)):
+        tokens = [i for s in t.steps for i in s.tokens or ()]
+        assert agent.decode(tokens) == "".join(s.action for s in t.steps)
+        assert all(len(s.tokens or ()) == len(s.logps or ()) for s in t.steps)
+
+
+def run(*args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *args], cwd=ROOT, capture_output=True, text=True, **kwargs)
+
+
+def test_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "demos.jsonl"
+    done = run("rollouts.collect", "--env", "math", "--agent", "expert", "--episodes", "5", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert len(read(out).trajectories) == 5
+    valid = run("rollouts.trajectory", "validate", str(out))
+    assert valid.returncode == 0
+    assert "valid, version 1, 5 episodes" in valid.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--env", "mth", "--agent", "expert"], "Did you mean"),
+        (["--env", "math", "--agent", "exprt"], "did you mean 'expert'"),
+        (["--env", "math", "--agent", "expert", "--env-args", "problems=gsm9k"], "gsm8k"),
+        (["--env", "math", "--agent", "expert", "--env-args", "difficulty"], "KEY=VALUE"),
+        (["--env", "math", "--agent", "expert", "--env-args", "problems=none.jsonl"], "none.jsonl"),
+        (["--env", "CartPole-v1", "--agent", "expert", "--episodes", "1"], "text"),
+    ],
+)
+def test_what_a_user_can_mend_is_said_in_a_line(tmp_path: Path, args: list[str], message: str) -> None:
+    done = run("rollouts.collect", *args, "--out", str(tmp_path / "log.jsonl"))
+    assert message in done.stdout.replace("\n", " ")
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.returncode == 2 or "CartPole" in args[1]

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from rollouts.stats import paired_difference, summarize, wilson
+from rollouts.trajectory import End, Step, Trajectory
+
+
+def episode(task: str, reward: float, end: End = End.TERMINATED) -> Trajectory:
+    return Trajectory("E", task, 0, (Step("o", "a", reward, info={"outcome": "correct" if reward else "wrong"}),), end, "lm")
+
+
+def test_wilson_by_hand() -> None:
+    """8 of 10 with z = 2: centre (0.8 + 4 / 20) / 1.4 = 0.714286, half sqrt(0.016 + 4 / 400) * 2 / 1.4 = 0.230350."""
+    low, high = wilson(8, 10, z=2)
+    assert (low, high) == pytest.approx((0.714286 - 0.230350, 0.714286 + 0.230350), abs=1e-6)
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert wilson(0, 20)[0] == 0.0
+    assert wilson(20, 20)[1] == pytest.approx(1.0)
+
+
+def test_an_episode_that_was_cut_off_is_not_solved() -> None:
+    summary = summarize([episode("a", 1.0), episode("b", 1.0, End.TRUNCATED), episode("c", 0.0), episode("d", 1.0, End.ERROR)])
+    assert (summary.solved, summary.episodes, summary.success) == (1, 4, 0.25)
+    assert summary.ends == {"terminated": 2, "truncated": 1, "error": 1}
+
+
+def test_paired_difference_by_hand() -> None:
+    """Four tasks: two gained, one lost: mean 1/4; variance 3/4 - 1/16 = 0.6875; half 1.959964 * sqrt(0.6875 / 4) = 0.812557."""
+    a = [episode("a", 0), episode("b", 0), episode("c", 1), episode("d", 1)]
+    b = [episode("d", 1), episode("c", 0), episode("b", 1), episode("a", 1)]
+    found = paired_difference(a, b)
+    assert (found.mean, found.gained, found.lost, found.tasks) == (0.25, 2, 1, 4)
+    assert (found.low, found.high) == pytest.approx((0.25 - 0.812557, 0.25 + 0.812557), abs=1e-5)
+    with pytest.raises(ValueError, match="share no"):
+        paired_difference(a, [episode("z", 1)])

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollouts.trajectory import End, Header, LogError, LogWriter, Step, Trajectory, read
+
+HEADER = Header("Env-v0", "lm", sampling={"temperature": 1.0}, model="abc")
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    tokens = draw(st.none() | st.lists(st.integers(0, 2**31), max_size=5).map(tuple))
+    logps = None if tokens is None else draw(st.none() | st.tuples(*[numbers] * len(tokens)))
+    info = draw(st.dictionaries(texts, texts | st.booleans() | st.integers(-(2**31), 2**31), max_size=2))
+    return Step(draw(texts), draw(texts), draw(numbers), tokens, logps, draw(st.none() | numbers), draw(st.none() | numbers), info)
+
+
+trajectories = st.builds(
+    Trajectory,
+    env_id=texts,
+    task=texts,
+    seed=st.integers(0, 2**53),
+    steps=st.lists(steps(), max_size=4).map(tuple),
+    end=st.sampled_from(End),
+    agent=texts,
+    final=texts,
+)
+
+
+@given(st.lists(trajectories, max_size=4))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, episodes: list[Trajectory]) -> None:
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    with LogWriter(path, HEADER) as log:
+        for episode in episodes:
+            log.append(episode)
+    assert read(path).trajectories == episodes
+    assert read(path).headers == [HEADER]
+
+
+def episode(task: str = "a", **step: object) -> Trajectory:
+    return Trajectory("Env-v0", task, 0, (Step("o", "x", 1.0, **step),), End.TERMINATED, "lm")  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 400))
+def test_a_torn_write_loses_at_most_its_own_line(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    """Cut anywhere: whole lines are read, the torn one is said; writing again goes on after the last whole line."""
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    with LogWriter(path, HEADER) as log:
+        for task in "abc":
+            log.append(episode(task))
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    kept = whole[: max(first, len(whole) - cut)]
+    path.write_bytes(kept)
+    lines = kept.count(b"\n") - 1
+    if kept.endswith(b"\n"):
+        assert len(read(path).trajectories) == lines
+    else:
+        with pytest.warns(UserWarning, match="unfinished last line"):
+            assert len(read(path).trajectories) == lines
+        with pytest.warns(UserWarning, match="cut off an unfinished last line"), LogWriter(path, HEADER) as log:
+            log.append(episode("d"))
+        assert [t.task for t in read(path).trajectories] == [*"abc"[:lines], "d"]
+
+
+def test_a_killed_writer_leaves_a_log_that_reads(tmp_path: Path) -> None:
+    """A process that is killed while it writes: every episode that it had announced is there."""
+    code = (
+        "import sys, os, signal; from rollouts.trajectory import *\n"
+        "log = LogWriter(sys.argv[1], Header('Env-v0', 'lm'))\n"
+        "for i in range(50): log.append(Trajectory('Env-v0', str(i), 0, (Step('o', 'x' * 5000, 0.0),), End.TERMINATED, 'lm'))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "log.jsonl")], cwd=Path(__file__).parents[2])
+    assert len(read(tmp_path / "log.jsonl").trajectories) == 50
+
+
+def write(path: Path, *lines: object) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+GOOD_HEADER = {"format": "reasoning-rollouts", "version": 1, "env_id": "E", "agent": "a"}
+STEP = {"observation": "o", "action": "x", "reward": 1}
+GOOD_LINE = {"env_id": "E", "task": "t", "seed": 0, "steps": [STEP], "end": "terminated", "agent": "a"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([GOOD_LINE], r"log.jsonl:1: expected a header"),
+        ([GOOD_HEADER | {"version": 2}], r"log.jsonl:1: log version 2, this code reads version 1"),
+        ([GOOD_HEADER, GOOD_LINE | {"version": 3}], r"log.jsonl:2: log version 3"),
+        ([GOOD_HEADER | {"format": "other"}], r"log.jsonl:1: format is 'other'"),
+        ([GOOD_HEADER, GOOD_LINE, GOOD_LINE | {"steps": [STEP | {"action": 5}]}], r"log.jsonl:3: .*str.*steps\[0\].action"),
+        ([GOOD_HEADER, GOOD_LINE | {"end": "won"}], r"log.jsonl:2: .*end"),
+        ([GOOD_HEADER, {k: v for k, v in GOOD_LINE.items() if k != "seed"}], r"log.jsonl:2: .*seed"),
+        ([GOOD_HEADER, GOOD_LINE | {"reward": 1}], r"log.jsonl:2: .*unknown field `reward`"),
+        (
+            [GOOD_HEADER, GOOD_LINE | {"steps": [STEP | {"tokens": [1], "logps": [0.5, 0.5]}]}],
+            r"log.jsonl:2: expected one log-probability a token, got 2 for 1",
+        ),
+        ([], "log.jsonl is empty"),
+    ],
+)  # fmt: skip
+def test_malformed_lines_are_named(tmp_path: Path, lines: list[object], message: str) -> None:
+    with pytest.raises(LogError, match=message):
+        read(write(tmp_path / "log.jsonl", *lines))
+
+
+def test_no_log(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="no log at"):
+        read(tmp_path / "none.jsonl")
+
+
+def test_text_that_is_no_json_names_the_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", GOOD_HEADER)
+    path.write_text(path.read_text() + "not json\n")
+    with pytest.raises(LogError, match=r"log.jsonl:2: "):
+        read(path)
+
+
+def test_logs_can_be_joined_by_cat(tmp_path: Path) -> None:
+    one, two = (write(tmp_path / f"{n}.jsonl", GOOD_HEADER | {"agent": n}, GOOD_LINE | {"agent": n}) for n in "xy")
+    (tmp_path / "both.jsonl").write_bytes(one.read_bytes() + two.read_bytes())
+    log = read(tmp_path / "both.jsonl")
+    assert [h.agent for h in log.headers] == [t.agent for t in log.trajectories] == ["x", "y"]
+
+
+def test_appending_with_other_settings_is_refused(tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "log.jsonl", HEADER) as log:
+        log.append(episode())
+    with pytest.raises(LogError, match="model='abc', now it is 'def'"):
+        LogWriter(tmp_path / "log.jsonl", Header("Env-v0", "lm", sampling={"temperature": 1.0}, model="def"))
+
+
+def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "log.jsonl", HEADER) as log, pytest.raises(LogError, match=r"steps\[0\].value"):
+        log.append(episode(value=float("nan")))
+    assert read(tmp_path / "log.jsonl").trajectories == []
+
+
+def test_success_needs_an_end_of_the_tasks_own() -> None:
+    won = episode()
+    assert won.success
+    assert not Trajectory("E", "t", 0, won.steps, End.TRUNCATED, "a").success
+    assert not Trajectory("E", "t", 0, (Step("o", "x", 0.0),), End.TERMINATED, "a").success

@@ -50,6 +50,8 @@ class Training:
     """longest row; longer ones keep their first whole steps"""
     warmup: float = 0.03
     """share of the steps over which the learning rate rises; then it falls to 0 by a cosine"""
+    critic_start: float = 0.0
+    """share of the steps in which the critic learns alone; until V is near the returns, the policy's steps are mostly noise"""
     clip: float = 1.0
     """largest gradient norm, for the policy and for the critic apart"""
     weight_decay: float = 0.0
@@ -148,7 +150,9 @@ class Learner:
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=training.weight_decay)
         per_epoch = max(1, len(self.rows) // min(training.batch, len(self.rows)))
         self.steps = max(1, round(training.epochs * per_epoch))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        delay = {"policy": round(training.critic_start * self.steps) if method.value else 0, "critic": 0}
+        rates_of = [lambda step, wait=delay[group["name"]]: self._rate(step, wait) for group in groups]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates_of)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.schedule = schedule
         self.step = 0
@@ -214,11 +218,13 @@ class Learner:
         """Over all processes."""
         return cast(Tensor, self.accelerator.reduce(x, "sum"))
 
-    def _rate(self, step: int) -> float:
-        warm = max(1, round(self.training.warmup * self.steps))
+    def _rate(self, step: int, wait: int) -> float:
+        """The share of the peak learning rate at a step: 0 for `wait` steps, up over the warm-up, down by a cosine."""
+        total, step = self.steps - wait, step - wait
+        warm = max(1, round(self.training.warmup * total))
         if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
+            return max(0, step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
     def _check(self, metrics: dict[str, float], chosen: np.ndarray) -> None:
         if not math.isfinite(metrics["loss"]):

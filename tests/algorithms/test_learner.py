@@ -141,8 +141,8 @@ def test_resuming_after_a_kill_equals_an_uninterrupted_run(
     assert not list((tmp_path / "killed").glob("*state*"))
 
 
-def test_training_lowers_both_losses(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    ours = learner(sft.METHOD, small_lm, tokenizer, tmp_path, epochs=20)
+def test_sft_learns_its_rows_by_heart(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    ours = learner(sft.METHOD, small_lm, tokenizer, tmp_path, epochs=100, lr=1e-2)
     first = ours.train_step()["nll"]
     ours.run()
     last = float((tmp_path / "model-metrics.jsonl").read_text().splitlines()[-1].split('"nll": ')[1].split(",")[0])

@@ -1,0 +1,49 @@
+"""Several runs of the main job that differ in their seed -> one Markdown table with paired intervals.
+
+    python benchmarks/seeds.py out/oreo-math-{0,1,2,3,4}
+
+Two intervals of the last learner's gain over SFT: over tasks, pooling every seed's pairs (what another set of tasks would give),
+and over seeds, Student's t with n - 1 degrees of freedom (what another run would give).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+from pathlib import Path
+
+from rollouts.stats import Z95
+
+T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""97.5% quantile of Student's t by number of runs."""
+
+
+def main(folders: list[str]) -> None:
+    results = [json.loads(Path(folder, "results.json").read_text()) for folder in folders]
+    models = list(dict.fromkeys(row["model"] for row in results[0]["rows"]))
+    splits = list(dict.fromkeys(row["split"] for row in results[0]["rows"]))
+    print("| seed | " + " | ".join(f"{model}, {split}" for split in splits for model in models) + " | gain, held out | gained / lost |")
+    print("|---" * (3 + len(models) * len(splits)) + "|")
+    for result in results:
+        rates = {(row["split"], row["model"]): row["success"] for row in result["rows"]}
+        gain = result["difference"]
+        cells = [f"{rates[split, model]:.1%}" for split in splits for model in models]
+        interval = f"{gain['mean']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
+        print(f"| {result['seed']} | " + " | ".join(cells) + f" | {interval} | {gain['gained']} / {gain['lost']} |")
+    gains = [result["difference"] for result in results]
+    tasks = sum(gain["tasks"] for gain in gains)
+    moved = sum(gain["gained"] + gain["lost"] for gain in gains)
+    mean = sum(gain["gained"] - gain["lost"] for gain in gains) / tasks
+    over_tasks = Z95 * math.sqrt((moved / tasks - mean**2) / tasks)
+    print(f"\nmean gain {mean:+.1%}; over tasks ({tasks} pairs) [{mean - over_tasks:+.1%}, {mean + over_tasks:+.1%}]", end="")
+    if len(gains) in T95:
+        over_seeds = T95[len(gains)] * statistics.stdev(gain["mean"] for gain in gains) / math.sqrt(len(gains))
+        print(f"; over {len(gains)} seeds [{mean - over_seeds:+.1%}, {mean + over_seeds:+.1%}]")
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit("usage: python benchmarks/seeds.py RUN [RUN ...]")
+    main(sys.argv[1:])

@@ -118,8 +118,9 @@ def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype 
     """
     if not is_checkpoint(source):
         lm, tokenizer = _load_pretrained(str(source), dtype)
-        return Loaded(lm, tokenizer, Base(str(source), fingerprint(lm)))
-    path = Path(source)
+        name = str(Path(source).resolve()) if Path(source).exists() else str(source)
+        return Loaded(lm, tokenizer, Base(name, fingerprint(lm)))
+    path = Path(source).resolve()
     config = read_config(path)
     tokenizer = AutoTokenizer.from_pretrained(path / "tokenizer")
     if not config["rank"]:

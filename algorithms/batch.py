@@ -149,7 +149,9 @@ def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Ten
     last_of_step[:-1] = step[own][1:] != step[own][:-1]
 
     def at_decisions(per_step: Sequence[float]) -> Tensor:
-        return torch.zeros(count).index_add(0, index[last_of_step], torch.tensor(per_step, dtype=torch.float)[step[own][last_of_step]])
+        return torch.zeros(count).index_add(
+            0, index[last_of_step], torch.tensor(per_step, dtype=torch.float)[step[own][last_of_step]]
+        )
 
     logps = torch.tensor(row.logps, dtype=torch.float)[own] if row.logps is not None else torch.full((len(own),), torch.nan)
     old_logp = torch.zeros(count).index_add(0, index, logps)

@@ -24,6 +24,8 @@ from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
 
 C = TypeVar("C")
+FLAGS = ("demos", "tasks", "samples", "eval_tasks", "action_tokens")
+"""Fields of `Work` that the command line can set."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Args(EnvironmentArgs, Generic[C]):
     """pipeline: rollouts per training task"""
     eval_tasks: int | None = None
     """pipeline: held-out tasks"""
+    action_tokens: int | None = None
+    """pipeline: most tokens of an action"""
     settings: tyro.conf.OmitArgPrefixes[C] = field(default_factory=lambda: None)  # type: ignore[assignment]
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     sft: Training = field(default_factory=Training)
@@ -91,7 +95,7 @@ def _run(method: Method, args: Args[Any]) -> None:
         pipeline.train_on_log(method, args.settings, args.training, args.data, args.model, out / method.name, args.seed, args.base)
         return
     work = WORK.get(args.env, OTHER_WORK)
-    chosen = {name: getattr(args, name) for name in ("demos", "tasks", "samples", "eval_tasks") if getattr(args, name) is not None}
+    chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
     work = replace(work, env_args=work.env_args | args.environment(), **chosen)
     trainings = {"sft": args.sft, method.name: args.training}
     pipeline.Pipeline(method, args.settings, trainings, args.env, work, args.model, out, args.seed, args.base).run()

@@ -151,16 +151,11 @@ class Pipeline:
         write_json(file, config)
 
     def _collect(
-        self,
-        agent: str,
-        log: str,
-        env_args: dict[str, Any],
-        tasks: int,
-        samples: int = 1,
-        sampling: Sampling = Sampling(),
+        self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, temperature: float = 1.0
     ) -> list[Trajectory]:
+        sampling = Sampling(temperature=temperature, max_new_tokens=self.work.action_tokens)
         player, header = resolve_agent(agent, sampling, self.base)
-        return collect_log(self.env, env_args, player, header, self.out / log, tasks, samples, self.seed)
+        return collect_log(self.env, env_args, player, header, self.out / log, tasks, samples, self.seed, self.work.parallel)
 
     def _start(self, demos: Sequence[Trajectory]) -> Path:
         folder = self.out / "init"
@@ -230,7 +225,7 @@ class Pipeline:
         model = self.out / name
         log = f"evaluation/{name}-{split.replace(' ', '-')}.jsonl"
         agent = str(model) if model.exists() else self.model
-        return self._collect(agent, log, env_args, self.work.eval_tasks, sampling=Sampling(temperature=0))
+        return self._collect(agent, log, env_args, self.work.eval_tasks, temperature=0.0)
 
 
 def _table(title: str, rows: dict[tuple[str, str], Summary]) -> Table:

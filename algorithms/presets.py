@@ -6,7 +6,7 @@ scratch needs learning rates a hundred times the papers', which were made for pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from algorithms.learner import Training
 
@@ -25,22 +25,27 @@ class Work:
     """held-out tasks, each played once, greedily"""
     held_out: str
     """split of the held-out tasks"""
-    env_args: dict[str, object]
+    action_tokens: int = 256
+    """most tokens of an action"""
+    parallel: int = 64
+    """episodes played at once"""
+    env_args: dict[str, object] = field(default_factory=dict)
     """arguments of the environment"""
 
 
 WORK = {
-    "math": Work(demos=1500, tasks=2000, samples=5, eval_tasks=500, held_out="test", env_args={}),
-    "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out="test", env_args={}),
-    "alfworld": Work(demos=30, tasks=30, samples=5, eval_tasks=10, held_out="valid_unseen", env_args={}),
+    "math": Work(demos=3000, tasks=2000, samples=5, eval_tasks=500, held_out="test", action_tokens=128, parallel=128),
+    "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out="test", action_tokens=128, parallel=128),
+    # TextWorld keeps a game and a planner for each episode in play.
+    "alfworld": Work(demos=30, tasks=30, samples=5, eval_tasks=10, held_out="valid_unseen", action_tokens=32, parallel=15),
 }
-OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out="", env_args={})
+OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out="")
 """For any other environment; its tasks are not split."""
 
 TRAINING = {
     "tiny": {
-        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=8, batch=64),
-        "oreo": Training(lr=1e-4, critic_lr=3e-4, epochs=2, batch=128),
+        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=6, batch=64, micro_tokens=4096),
+        "oreo": Training(lr=2e-4, critic_lr=1e-3, epochs=1, batch=128, micro_tokens=4096, critic_start=0.25),
     },
     "paper": {
         "sft": Training(lr=2e-5, critic_lr=0.0, epochs=3),

@@ -24,7 +24,11 @@ def main(folders: list[str]) -> None:
     results = [json.loads(Path(folder, "results.json").read_text()) for folder in folders]
     models = list(dict.fromkeys(row["model"] for row in results[0]["rows"]))
     splits = list(dict.fromkeys(row["split"] for row in results[0]["rows"]))
-    print("| seed | " + " | ".join(f"{model}, {split}" for split in splits for model in models) + " | gain, held out | gained / lost |")
+    print(
+        "| seed | "
+        + " | ".join(f"{model}, {split}" for split in splits for model in models)
+        + " | gain, held out | gained / lost |"
+    )
     print("|---" * (3 + len(models) * len(splits)) + "|")
     for result in results:
         rates = {(row["split"], row["model"]): row["success"] for row in result["rows"]}

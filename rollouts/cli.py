@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable
 
 from rich.markup import escape
+from transformers.utils import logging as hf_logging
 
 from rollouts.progress import console
 
 
 def run(command: Callable[[], None]) -> None:
     """Run a command; what a user can mend (a wrong name, file, value) is said in a line and exits with 2, without a traceback."""
+    hf_logging.disable_progress_bar()  # a bar for each file of a checkpoint hides the bars that matter
     try:
         command()
     except (ValueError, LookupError, OSError) as error:

@@ -57,7 +57,8 @@ def episode_keys(env: gym.Env, tasks: int | None, samples: int = 1, seed: int = 
     chosen = range(len(names))
     if tasks is not None and tasks < len(names):
         chosen = sorted(chosen, key=lambda i: (zlib.crc32(names[i].encode()), i))[:tasks]
-    return [EpisodeKey(names[i], i, seed * SAMPLES_LIMIT + sample) for sample in range(samples) for i in chosen]
+    # Samples of one task together: what an engine keeps of a game, or a cache of a prompt, serves all of them.
+    return [EpisodeKey(names[i], i, seed * SAMPLES_LIMIT + sample) for i in chosen for sample in range(samples)]
 
 
 @dataclass

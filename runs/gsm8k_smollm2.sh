@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# A real chat model on real problems: SmolLM2-135M-Instruct samples 64 GSM8K training problems four times, OREO trains a LoRA policy
+# and a LoRA critic on the log, and the checkpoint is evaluated. About a quarter of an hour on two cores.
+#     REASONING_DATA=DIR runs/gsm8k_smollm2.sh SmolLM2-135M-Instruct.Q4_1.gguf [OUT]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+model=${1:?usage: runs/gsm8k_smollm2.sh MODEL.gguf [OUT]} out=${2:-out/gsm8k-smollm2}
+ask=$'instruction=\nPlease reason step by step, and produce a final answer following 4 \'#\', like \'#### 0\'.'
+gsm8k=(--env math --env-args problems=gsm8k "$ask")
+
+python -m rollouts.collect "${gsm8k[@]}" --split train --agent "$model" \
+    --episodes 256 --samples 4 --max-new-tokens 200 --out "$out/rollouts.jsonl"
+python -m rollouts.trajectory validate "$out/rollouts.jsonl"
+python -m algorithms.oreo --env math --data "$out/rollouts.jsonl" --model "$model" --out "$out"
+python -m rollouts.evaluate "$out/oreo" "${gsm8k[@]}" --split test --episodes 64 --max-new-tokens 200 --json "$out/oreo.json"
+python -m rollouts.evaluate "$model" "${gsm8k[@]}" --split test --episodes 64 --max-new-tokens 200 --json "$out/base.json"

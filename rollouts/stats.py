@@ -25,7 +25,8 @@ def wilson(solved: int, episodes: int, z: float = Z95) -> tuple[float, float]:
     centre = rate + square / (2 * episodes)
     half = z * math.sqrt(rate * (1 - rate) / episodes + square / (4 * episodes**2))
     scale = 1 + square / episodes
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # The interval holds the rate itself; rounding must not push it out at 0 and 1.
+    return max(0.0, min(rate, (centre - half) / scale)), min(1.0, max(rate, (centre + half) / scale))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Work:
     samples: int
     """rollouts per training task"""
     eval_tasks: int
-    """held-out tasks, each played once, greedily"""
+    """held-out tasks, each played once greedily and once sampled"""
     held_out: str
     """split of the held-out tasks"""
     action_tokens: int = 256
@@ -34,7 +34,7 @@ class Work:
 
 
 WORK = {
-    "math": Work(demos=2000, tasks=2000, samples=5, eval_tasks=500, held_out="test", action_tokens=128, parallel=128),
+    "math": Work(demos=1500, tasks=2000, samples=5, eval_tasks=500, held_out="test", action_tokens=128, parallel=128),
     "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out="test", action_tokens=128, parallel=128),
     # TextWorld keeps a game and a planner for each episode in play.
     "alfworld": Work(demos=30, tasks=30, samples=5, eval_tasks=10, held_out="valid_unseen", action_tokens=32, parallel=15),
@@ -44,8 +44,8 @@ OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out="")
 
 TRAINING = {
     "tiny": {
-        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=6, batch=64, micro_tokens=4096),
-        "oreo": Training(lr=5e-5, critic_lr=1e-3, epochs=1, batch=128, micro_tokens=4096, critic_start=0.25),
+        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=8, batch=64, micro_tokens=4096),
+        "oreo": Training(lr=1e-4, critic_lr=1e-3, epochs=1, batch=128, micro_tokens=4096, critic_start=0.25),
     },
     "paper": {
         "sft": Training(lr=2e-5, critic_lr=0.0, epochs=3),

@@ -22,29 +22,31 @@ T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9:
 
 def main(folders: list[str]) -> None:
     results = [json.loads(Path(folder, "results.json").read_text()) for folder in folders]
-    models = list(dict.fromkeys(row["model"] for row in results[0]["rows"]))
-    splits = list(dict.fromkeys(row["split"] for row in results[0]["rows"]))
-    print(
-        "| seed | "
-        + " | ".join(f"{model}, {split}" for split in splits for model in models)
-        + " | gain, held out | gained / lost |"
-    )
-    print("|---" * (3 + len(models) * len(splits)) + "|")
+    for split in results[0]["gains"]:
+        print(f"**{split}**\n")
+        table(split, results)
+        print()
+
+
+def table(split: str, results: list[dict]) -> None:
+    models = [row["model"] for row in results[0]["rows"] if row["split"] == split]
+    print("| seed | " + " | ".join(models) + " | gain, paired | gained / lost |")
+    print("|---" * (3 + len(models)) + "|")
     for result in results:
-        rates = {(row["split"], row["model"]): row["success"] for row in result["rows"]}
-        gain = result["difference"]
-        cells = [f"{rates[split, model]:.1%}" for split in splits for model in models]
+        rates = {row["model"]: row["success"] for row in result["rows"] if row["split"] == split}
+        gain = result["gains"][split]
         interval = f"{gain['mean']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
-        print(f"| {result['seed']} | " + " | ".join(cells) + f" | {interval} | {gain['gained']} / {gain['lost']} |")
-    gains = [result["difference"] for result in results]
-    tasks = sum(gain["tasks"] for gain in gains)
+        cells = " | ".join(f"{rates[model]:.1%}" for model in models)
+        print(f"| {result['seed']} | {cells} | {interval} | {gain['gained']} / {gain['lost']} |")
+    gains = [result["gains"][split] for result in results]
+    pairs = sum(gain["tasks"] for gain in gains)
     moved = sum(gain["gained"] + gain["lost"] for gain in gains)
-    mean = sum(gain["gained"] - gain["lost"] for gain in gains) / tasks
-    over_tasks = Z95 * math.sqrt((moved / tasks - mean**2) / tasks)
-    print(f"\nmean gain {mean:+.1%}; over tasks ({tasks} pairs) [{mean - over_tasks:+.1%}, {mean + over_tasks:+.1%}]", end="")
+    mean = sum(gain["gained"] - gain["lost"] for gain in gains) / pairs
+    half = Z95 * math.sqrt((moved / pairs - mean**2) / pairs)
+    print(f"\nMean gain {mean:+.1%}; over tasks ({pairs} pairs) [{mean - half:+.1%}, {mean + half:+.1%}]", end="")
     if len(gains) in T95:
-        over_seeds = T95[len(gains)] * statistics.stdev(gain["mean"] for gain in gains) / math.sqrt(len(gains))
-        print(f"; over {len(gains)} seeds [{mean - over_seeds:+.1%}, {mean + over_seeds:+.1%}]")
+        half = T95[len(gains)] * statistics.stdev(gain["mean"] for gain in gains) / math.sqrt(len(gains))
+        print(f"; over {len(gains)} seeds [{mean - half:+.1%}, {mean + half:+.1%}]")
 
 
 if __name__ == "__main__":

@@ -59,13 +59,24 @@ class Loaded:
 
 
 def fingerprint(lm: PreTrainedModel) -> str:
-    """A short hash of a model's weights: names, shapes and up to 1,024 evenly spread values of each tensor."""
+    """A short hash of a model's weights: names, shapes and up to 1,024 evenly spread values of each tensor.
+
+    Values are rounded to bfloat16 first, so that a model has one fingerprint whatever type it was loaded in.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for name, weight in sorted(lm.state_dict().items()):
         flat = weight.detach().reshape(-1)
         digest.update(f"{name}{tuple(weight.shape)}".encode())
-        digest.update(flat[:: max(1, flat.numel() // 1024)].float().cpu().numpy().tobytes())
+        digest.update(flat[:: max(1, flat.numel() // 1024)].bfloat16().float().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def native_dtype(stored: torch.dtype) -> torch.dtype:
+    """The type to compute in: the stored one, but float32 for bfloat16 on a CPU without bfloat16 arithmetic (3 times as fast)."""
+    if stored is not torch.bfloat16 or torch.cuda.is_available():
+        return stored
+    capabilities = torch.cpu.get_capabilities()
+    return stored if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else torch.float32
 
 
 def save(
@@ -110,7 +121,7 @@ def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype 
     Args:
         source: what to load.
         base: where the base model lies now, if a LoRA checkpoint's has moved.
-        dtype: of the weights; "auto" keeps the stored one.
+        dtype: of the weights; "auto" takes `native_dtype` of the stored one.
 
     Raises:
         FileNotFoundError: nothing at `source`, or the base of a LoRA checkpoint is gone.
@@ -124,7 +135,7 @@ def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype 
     config = read_config(path)
     tokenizer = AutoTokenizer.from_pretrained(path / "tokenizer")
     if not config["rank"]:
-        lm = AutoModelForCausalLM.from_pretrained(path / "policy", dtype=dtype)
+        lm = _load_weights(AutoModelForCausalLM, path / "policy", dtype)
         return Loaded(lm, tokenizer, Base(str(path), fingerprint(lm)), config)
     lm, origin = _load_base(path, config, base, dtype)
     lm = _merge(lm, path / "policy")
@@ -142,13 +153,13 @@ def load(
     if config["rank"]:
         lm, _ = _load_base(path, config, base, dtype)
     else:
-        lm = AutoModelForCausalLM.from_pretrained(path / "policy", dtype=dtype)
+        lm = _load_weights(AutoModelForCausalLM, path / "policy", dtype)
     model = ActorCritic(lm, config["critic"], rank=config["rank"], trunk_gradient=config["trunk_gradient"])
     if config["rank"]:
         for adapter in ["policy", *(["critic"] if config["critic"] == "lora" else [])]:
             cast(PeftModel, model.policy).load_adapter(str(path / adapter), adapter_name=adapter, is_trainable=True)
     if config["critic"] == "separate":
-        model.critic = AutoModel.from_pretrained(path / "critic", dtype=dtype)
+        model.critic = _load_weights(AutoModel, path / "critic", dtype)
     if model.value_head is not None:
         model.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
     return model.eval(), tokenizer
@@ -219,9 +230,9 @@ def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedMod
             path.parent,
             gguf_file=path.name,
             quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.bfloat16 if dtype == "auto" else dtype,
+            dtype=native_dtype(torch.bfloat16) if dtype == "auto" else dtype,
         )
-        delattr(lm.config, "quantization_config")
+        vars(lm.config).pop("quantization_config", None)
         return lm, tokenizer
     try:
         AutoConfig.from_pretrained(name)
@@ -230,4 +241,9 @@ def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedMod
             f"no model at {name!r}: give a checkpoint folder, a transformers folder, a .gguf file, "
             f"or a hub id that can be reached ({error})"
         ) from error
-    return AutoModelForCausalLM.from_pretrained(name, dtype=dtype), AutoTokenizer.from_pretrained(name)
+    return _load_weights(AutoModelForCausalLM, name, dtype), AutoTokenizer.from_pretrained(name)
+
+
+def _load_weights(kind: Any, folder: str | Path, dtype: torch.dtype | str) -> Any:
+    stored = AutoConfig.from_pretrained(folder).dtype or torch.float32
+    return kind.from_pretrained(folder, dtype=native_dtype(stored) if dtype == "auto" else dtype)

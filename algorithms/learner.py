@@ -42,6 +42,8 @@ class Training:
     """peak learning rate of the critic"""
     epochs: float = 1
     """passes over the rows"""
+    min_steps: int = 0
+    """at least so many optimiser steps: a small log is passed over more often"""
     batch: int = 128
     """rows per optimiser step"""
     micro_tokens: int = 16384
@@ -149,7 +151,7 @@ class Learner:
         groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=training.weight_decay)
         per_epoch = max(1, len(self.rows) // min(training.batch, len(self.rows)))
-        self.steps = max(1, round(training.epochs * per_epoch))
+        self.steps = max(1, training.min_steps, round(training.epochs * per_epoch))
         delay = {"policy": round(training.critic_start * self.steps) if method.value else 0, "critic": 0}
         rates_of = [lambda step, wait=delay[group["name"]]: self._rate(step, wait) for group in groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates_of)

@@ -37,15 +37,15 @@ WORK = {
     "math": Work(demos=1500, tasks=2000, samples=5, eval_tasks=500, held_out="test", action_tokens=128, parallel=128),
     "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out="test", action_tokens=128, parallel=128),
     # TextWorld keeps a game and a planner for each episode in play.
-    "alfworld": Work(demos=30, tasks=30, samples=5, eval_tasks=10, held_out="valid_unseen", action_tokens=32, parallel=15),
+    "alfworld": Work(demos=20, tasks=20, samples=5, eval_tasks=8, held_out="valid_unseen", action_tokens=32, parallel=15),
 }
 OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out="")
 """For any other environment; its tasks are not split."""
 
 TRAINING = {
     "tiny": {
-        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=8, batch=64, micro_tokens=4096),
-        "oreo": Training(lr=1e-4, critic_lr=1e-3, epochs=1, batch=128, micro_tokens=4096, critic_start=0.25),
+        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=8, min_steps=60, batch=64, micro_tokens=4096),
+        "oreo": Training(lr=1e-4, critic_lr=1e-3, epochs=1, min_steps=2, batch=128, micro_tokens=4096, critic_start=0.25),
     },
     "paper": {
         "sft": Training(lr=2e-5, critic_lr=0.0, epochs=3),

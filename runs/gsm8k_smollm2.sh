@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A real chat model on real problems: SmolLM2-135M-Instruct samples 64 GSM8K training problems four times, OREO trains a LoRA policy
-# and a LoRA critic on the log, and the checkpoint is evaluated. About a quarter of an hour on two cores.
+# and a LoRA critic on the log, and the checkpoint is evaluated. About half an hour on two cores.
 #     REASONING_DATA=DIR runs/gsm8k_smollm2.sh SmolLM2-135M-Instruct.Q4_1.gguf [OUT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,8 +9,8 @@ ask=$'instruction=\nPlease reason step by step, and produce a final answer follo
 gsm8k=(--env math --env-args problems=gsm8k "$ask")
 
 python -m rollouts.collect "${gsm8k[@]}" --split train --agent "$model" \
-    --episodes 256 --samples 4 --max-new-tokens 200 --out "$out/rollouts.jsonl"
+    --episodes 256 --samples 4 --temperature 0.5 --max-new-tokens 160 --out "$out/rollouts.jsonl"
 python -m rollouts.trajectory validate "$out/rollouts.jsonl"
-python -m algorithms.oreo --env math --data "$out/rollouts.jsonl" --model "$model" --out "$out"
-python -m rollouts.evaluate "$out/oreo" "${gsm8k[@]}" --split test --episodes 64 --max-new-tokens 200 --json "$out/oreo.json"
-python -m rollouts.evaluate "$model" "${gsm8k[@]}" --split test --episodes 64 --max-new-tokens 200 --json "$out/base.json"
+python -m algorithms.oreo --env math --data "$out/rollouts.jsonl" --model "$model" --out "$out" --batch 8 --epochs 0.125
+python -m rollouts.evaluate "$out/oreo" "${gsm8k[@]}" --split test --episodes 16 --max-new-tokens 160 --json "$out/oreo.json"
+python -m rollouts.evaluate "$model" "${gsm8k[@]}" --split test --episodes 16 --max-new-tokens 160 --json "$out/base.json"

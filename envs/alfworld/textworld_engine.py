@@ -19,6 +19,11 @@ from envs.alfworld.engine import Scene
 BANNER = "-= Welcome to TextWorld, ALFRED! =-"
 
 
+# Every simulator holds a copy of the planner's library. Unloading one has crashed the process (dlclose beside PyTorch's
+# threads), and loading without end would leak, so simulators that are done with are used again.
+_IDLE: list[Any] = []
+
+
 class TextWorldEngine:
     """Plays games through TextWorld. Importing alfworld and TextWorld (1-2 s) waits for the first reset."""
 
@@ -31,7 +36,7 @@ class TextWorldEngine:
 
         Raises ValueError for a file that is not a game.
         """
-        self._env = self._env or _make_env()
+        self._env = self._env or (_IDLE.pop() if _IDLE else _make_env())
         version = (path, os.stat(path).st_mtime_ns)
         with _translating_once():
             if version != self._loaded:
@@ -46,11 +51,9 @@ class TextWorldEngine:
         return _scene(state)
 
     def close(self) -> None:
-        """Unload the planner's library, of which every engine loads a copy of its own."""
+        """Leave the simulator to the next engine of this process."""
         if self._env is not None:
-            import fast_downward
-
-            fast_downward.close_lib(self._env.unwrapped.downward_lib)
+            _IDLE.append(self._env)
             self._env = self._loaded = None
 
     def _load(self, path: Path) -> None:

@@ -116,7 +116,7 @@ class Learner:
         training: the shared settings.
         rows: the examples.
         start: the model that training starts from; it is the reference too.
-        out: folder of the checkpoint; `out/state` holds what a killed run needs, until it ends.
+        out: folder of the checkpoint; beside it `out-metrics.jsonl` and, until training ends, `out-state` (to go on after a kill).
         seed: of the order of rows.
     """
 
@@ -230,15 +230,25 @@ class Learner:
 
     def _check(self, metrics: dict[str, float], chosen: np.ndarray) -> None:
         if not math.isfinite(metrics["loss"]):
+            kept = f"the last good state is in {self._state}" if self._state.exists() else "no state had been saved yet"
             raise TrainingFault(
-                f"{self.method.name}: loss is {metrics['loss']} at step {self.step} on rows {chosen[:8].tolist()}...; "
-                f"the last good state is in {self.out / 'state'}; lower --lr or --critic-lr, or look at these rows"
+                f"{self.method.name}: loss is {metrics['loss']} at step {self.step} on rows {chosen[:8].tolist()}...; {kept}; "
+                "lower --lr or --critic-lr, or look at these rows"
             )
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What makes this run what it is: a state of other settings is not gone on with."""
+        described = {"method": self.method.name, "seed": self.seed, "rows": len(self.rows), "start": self.start.base.fingerprint}
+        return asdict(self.training) | asdict(self.config) | described
 
     def _track_start(self) -> None:
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        settings = asdict(self.training) | asdict(self.config) | {"seed": self.seed}
-        flat = {k: v for k, v in settings.items() if isinstance(v, int | float | str | bool)}
+        if self._metrics.exists():
+            # What was logged after the state that this run goes on from will be logged again.
+            kept = self._metrics.read_text().splitlines(keepends=True)[: self.step]
+            self._metrics.write_text("".join(kept))
+        flat = {k: v for k, v in self._settings.items() if isinstance(v, int | float | str | bool)}
         self.accelerator.init_trackers(self.out.name, config=flat)
 
     def _log(self, metrics: dict[str, float]) -> None:
@@ -265,6 +275,7 @@ class Learner:
         torch.save(
             {
                 "step": self.step,
+                "settings": json.dumps(self._settings),
                 "model": trained,
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
@@ -277,14 +288,15 @@ class Learner:
         if not self._state.exists():
             return
         state = torch.load(self._state, map_location=self.accelerator.device, weights_only=True)
+        if state["settings"] != json.dumps(self._settings):
+            raise ValueError(
+                f"{self._state} was left by a run with other settings, data or model: "
+                "repeat that command to go on with it, or give another --out"
+            )
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.step = state["step"]
-        if self._metrics.exists():
-            # Steps after the saved state will be taken, and logged, again.
-            kept = self._metrics.read_text().splitlines(keepends=True)[: self.step]
-            self._metrics.write_text("".join(kept))
         console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
 
     def _finish(self) -> None:

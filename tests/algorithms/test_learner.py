@@ -141,6 +141,16 @@ def test_resuming_after_a_kill_equals_an_uninterrupted_run(
     assert not list((tmp_path / "killed").glob("*state*"))
 
 
+def test_a_state_of_other_settings_is_refused(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    left = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, epochs=3)
+    left.train_step()
+    left._save_state()
+    with pytest.raises(ValueError, match="left by a run with other settings"):
+        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, epochs=3, lr=0.5).run()
+
+
 def test_sft_learns_its_rows_by_heart(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     ours = learner(sft.METHOD, small_lm, tokenizer, tmp_path, epochs=100, lr=1e-2)
     first = ours.train_step()["nll"]

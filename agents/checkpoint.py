@@ -195,7 +195,7 @@ def _save_weights(folder: Path, model: ActorCritic) -> None:
     else:
         model.lm.save_pretrained(folder / "policy")
     if model.critic is not None:
-        model.critic.save_pretrained(folder / "critic")
+        cast(PreTrainedModel, model.critic).save_pretrained(folder / "critic")
     if model.value_head is not None:
         save_file(model.value_head.state_dict(), folder / "value_head.safetensors")
 
@@ -245,5 +245,5 @@ def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedMod
 
 
 def _load_weights(kind: Any, folder: str | Path, dtype: torch.dtype | str) -> Any:
-    stored = AutoConfig.from_pretrained(folder).dtype or torch.float32
+    stored = cast(torch.dtype, AutoConfig.from_pretrained(folder).dtype or torch.float32)
     return kind.from_pretrained(folder, dtype=native_dtype(stored) if dtype == "auto" else dtype)

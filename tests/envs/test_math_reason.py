@@ -186,9 +186,9 @@ def test_generated_splits_share_no_problem_and_easy_ones_are_short() -> None:
 def test_generated_problems_do_not_change_between_versions() -> None:
     assert arithmetic(difficulty=2)[0] == Problem(
         "arithmetic-d2/train/000000",
-        "Leo buys 7 eggs at 2 dollars each. A coupon takes 5 dollars off. How many dollars does Leo pay?",
-        "The eggs cost 7 * 2 = 14 dollars.\nThe coupon leaves 14 - 5 = 9 dollars.\n#### 9",
-        "9",
+        "Leo buys 4 eggs at 2 dollars each. A coupon takes 3 dollars off. How many dollars does Leo pay?",
+        "The eggs cost 4 * 2 = 8 dollars.\nThe coupon leaves 8 - 3 = 5 dollars.\n#### 5",
+        "5",
     )
 
 

@@ -20,6 +20,7 @@ from algorithms import pipeline
 from algorithms.learner import Training
 from algorithms.method import Method
 from algorithms.presets import OTHER_WORK, WORK, training
+from envs import ENVIRONMENTS
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
 
@@ -94,7 +95,8 @@ def _run(method: Method, args: Args[Any]) -> None:
     if args.data is not None:
         pipeline.train_on_log(method, args.settings, args.training, args.data, args.model, out / method.name, args.seed, args.base)
         return
-    work = WORK.get(args.env, OTHER_WORK)
+    short = {identifier: name for name, identifier in ENVIRONMENTS.items()}
+    work = WORK.get(short.get(args.env, args.env), OTHER_WORK)
     chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
     work = replace(work, env_args=work.env_args | args.environment(), **chosen)
     trainings = {"sft": args.sft, method.name: args.training}

@@ -14,7 +14,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from rollouts.stats import Z95
+from rollouts.stats import Difference
 
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """97.5% quantile of Student's t by number of runs."""
@@ -34,19 +34,16 @@ def table(split: str, results: list[dict]) -> None:
     print("|---" * (3 + len(models)) + "|")
     for result in results:
         rates = {row["model"]: row["success"] for row in result["rows"] if row["split"] == split}
-        gain = result["gains"][split]
-        interval = f"{gain['mean']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
+        gain = Difference.of(*(result["gains"][split][count] for count in ("gained", "lost", "tasks")))
+        interval = f"{gain.mean:+.1%} [{gain.low:+.1%}, {gain.high:+.1%}]"
         cells = " | ".join(f"{rates[model]:.1%}" for model in models)
-        print(f"| {result['seed']} | {cells} | {interval} | {gain['gained']} / {gain['lost']} |")
+        print(f"| {result['seed']} | {cells} | {interval} | {gain.gained} / {gain.lost} |")
     gains = [result["gains"][split] for result in results]
-    pairs = sum(gain["tasks"] for gain in gains)
-    moved = sum(gain["gained"] + gain["lost"] for gain in gains)
-    mean = sum(gain["gained"] - gain["lost"] for gain in gains) / pairs
-    half = Z95 * math.sqrt((moved / pairs - mean**2) / pairs)
-    print(f"\nMean gain {mean:+.1%}; over tasks ({pairs} pairs) [{mean - half:+.1%}, {mean + half:+.1%}]", end="")
+    pooled = Difference.of(*(sum(gain[count] for gain in gains) for count in ("gained", "lost", "tasks")))
+    print(f"\nMean gain {pooled.mean:+.1%}; over tasks ({pooled.tasks} pairs) [{pooled.low:+.1%}, {pooled.high:+.1%}]", end="")
     if len(gains) in T95:
         half = T95[len(gains)] * statistics.stdev(gain["mean"] for gain in gains) / math.sqrt(len(gains))
-        print(f"; over {len(gains)} seeds [{mean - half:+.1%}, {mean + half:+.1%}]")
+        print(f"; over {len(gains)} seeds [{pooled.mean - half:+.1%}, {pooled.mean + half:+.1%}]")
 
 
 if __name__ == "__main__":

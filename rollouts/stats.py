@@ -96,12 +96,24 @@ class Difference:
     gained: int
     lost: int
 
+    @classmethod
+    def of(cls, gained: int, lost: int, tasks: int) -> Difference:
+        """From the counts of tasks that only b and only a solved.
+
+        The interval is Agresti and Min's (2005): the normal one after half a task is added to each of the four cells, so that
+        it keeps its width where few tasks differ.
+        """
+        total, difference = tasks + 2, gained - lost
+        centre = difference / total
+        half = Z95 * math.sqrt(gained + lost + 1 - difference**2 / total) / total
+        return cls(difference / tasks, max(-1.0, centre - half), min(1.0, centre + half), tasks, gained, lost)
+
     def __str__(self) -> str:
         return f"{self.mean:+.1%} [{self.low:+.1%}, {self.high:+.1%}] ({self.gained} gained, {self.lost} lost of {self.tasks})"
 
 
 def paired_difference(a: Sequence[Trajectory], b: Sequence[Trajectory]) -> Difference:
-    """The paired difference of two agents by episode key (task, seed), normal approximation of its mean.
+    """The paired difference of two agents by episode key (task, seed).
 
     Raises:
         ValueError: they have no episode in common.
@@ -110,7 +122,4 @@ def paired_difference(a: Sequence[Trajectory], b: Sequence[Trajectory]) -> Diffe
     pairs = [(first[t.task, t.seed], t.success) for t in b if (t.task, t.seed) in first]
     if not pairs:
         raise ValueError("the two sets of episodes share no (task, seed): evaluate both on the same tasks with the same seed")
-    count, gained, lost = len(pairs), sum(y > x for x, y in pairs), sum(x > y for x, y in pairs)
-    mean = (gained - lost) / count
-    half = Z95 * math.sqrt(max(0.0, (gained + lost) / count - mean**2) / count)
-    return Difference(mean, mean - half, mean + half, count, gained, lost)
+    return Difference.of(sum(y > x for x, y in pairs), sum(x > y for x, y in pairs), len(pairs))

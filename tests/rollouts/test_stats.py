@@ -25,11 +25,16 @@ def test_an_episode_that_was_cut_off_is_not_solved() -> None:
 
 
 def test_paired_difference_by_hand() -> None:
-    """Four tasks: two gained, one lost: mean 1/4; variance 3/4 - 1/16 = 0.6875; half 1.959964 * sqrt(0.6875 / 4) = 0.812557."""
+    """Four tasks, two gained, one lost: mean 1/4. With half a task in each cell: centre 1/6, standard error
+    sqrt(4 - 1/6) / 6 = 0.326315, half 0.639565.
+    """
     a = [episode("a", 0), episode("b", 0), episode("c", 1), episode("d", 1)]
     b = [episode("d", 1), episode("c", 0), episode("b", 1), episode("a", 1)]
     found = paired_difference(a, b)
     assert (found.mean, found.gained, found.lost, found.tasks) == (0.25, 2, 1, 4)
-    assert (found.low, found.high) == pytest.approx((0.25 - 0.812557, 0.25 + 0.812557), abs=1e-5)
+    assert (found.low, found.high) == pytest.approx((1 / 6 - 0.639565, 1 / 6 + 0.639565), abs=1e-5)
+    same = paired_difference(a, a)
+    assert same.mean == 0
+    assert same.high > 0.2
     with pytest.raises(ValueError, match="share no"):
         paired_difference(a, [episode("z", 1)])

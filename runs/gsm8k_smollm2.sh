@@ -13,4 +13,3 @@ python -m rollouts.collect "${gsm8k[@]}" --split train --agent "$model" \
 python -m rollouts.trajectory validate "$out/rollouts.jsonl"
 python -m algorithms.oreo --env math --data "$out/rollouts.jsonl" --model "$model" --out "$out" --batch 8 --epochs 0.125
 python -m rollouts.evaluate "$out/oreo" "${gsm8k[@]}" --split test --episodes 16 --max-new-tokens 160 --json "$out/oreo.json"
-python -m rollouts.evaluate "$model" "${gsm8k[@]}" --split test --episodes 16 --max-new-tokens 160 --json "$out/base.json"

@@ -1,6 +1,6 @@
 """Named defaults: what the papers use, and what suits the tiny model and LoRA on a pretrained one.
 
-`tiny` was chosen on held-out training tasks of MathReason's generator (docs/algorithms/oreo.md has the numbers): a model from
+`tiny` was chosen on held-out training tasks of MathReason's generator (docs/results/math.md has the numbers): a model from
 scratch needs learning rates a hundred times the papers', which were made for pretrained models of 1.5 to 7 billion parameters.
 """
 

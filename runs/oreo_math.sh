@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on generated word problems, five seeds, and the table of docs/results/math.md. About half an hour on two cores.
+# The main job on generated word problems, five seeds, and the table of docs/results/math.md. About three quarters of an hour on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-out}

@@ -21,11 +21,13 @@ class Action:
 
     `tokens` are the sampled ids, the turn-closing token included where it was sampled; `logps` are the model's own
     log-probabilities of them (temperature 1, nothing cut off). Both are None for agents that do not sample tokens.
+    `closed` is False where a limit on tokens cut the agent off before it had closed its turn.
     """
 
     text: str
     tokens: tuple[int, ...] | None = None
     logps: tuple[float, ...] | None = None
+    closed: bool = True
 
 
 @dataclass
@@ -66,19 +68,24 @@ class Agent(ABC):
         state: list[History] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
-    ) -> tuple[np.ndarray, list[History]]:
+    ) -> tuple[np.ndarray | str, list[History]]:
         """Act on a batch of observations, with the signature of stable-baselines3 (for its `evaluate_policy`).
 
-        `observation` is an array of B texts; `state` the histories of the call before. `deterministic` is ignored: how an
-        agent samples is its own setting. Returns B action texts (dtype object) and the new state.
+        `observation` is an array of B texts, or one text; `state` the histories of the call before. `deterministic` is
+        ignored: how an agent samples is its own setting. Returns B action texts (dtype object), or one, and the new state.
         """
         del deterministic
+        single = np.ndim(np.asarray(observation, dtype=object)) == 0
         texts = np.atleast_1d(np.asarray(observation, dtype=object))
-        starts = np.ones(len(texts), bool) if state is None or episode_start is None else np.asarray(episode_start, bool)
-        histories = [History(task="", seed=row) if fresh or state is None else state[row] for row, fresh in enumerate(starts)]
+        starts = np.ones(len(texts), bool) if state is None or episode_start is None else np.atleast_1d(episode_start)
+        histories = list(state or [History(task="", seed=row) for row in range(len(texts))])
+        for row, fresh in enumerate(starts):
+            if fresh and histories[row].turns:  # the next episode of this row has a random stream of its own
+                histories[row] = History(task="", seed=histories[row].seed + len(texts))
         for history, text in zip(histories, texts, strict=True):
             history.turns.append(Turn(str(text)))
         actions = self.act(histories)
         for history, action in zip(histories, actions, strict=True):
             history.turns[-1].action = action
-        return np.array([action.text for action in actions], dtype=object), histories
+        chosen = np.array([action.text for action in actions], dtype=object)
+        return (chosen[0] if single else chosen), histories

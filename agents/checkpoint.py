@@ -121,7 +121,8 @@ def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype 
     Args:
         source: what to load.
         base: where the base model lies now, if a LoRA checkpoint's has moved.
-        dtype: of the weights; "auto" takes `native_dtype` of the stored one.
+        dtype: of the weights; "auto" takes `native_dtype` of the stored one, and float32 where adapters are merged: in bfloat16 a
+            small adapter would be rounded away, and the policy that plays would not be the one that was trained.
 
     Raises:
         FileNotFoundError: nothing at `source`, or the base of a LoRA checkpoint is gone.
@@ -137,7 +138,7 @@ def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype 
     if not config["rank"]:
         lm = _load_weights(AutoModelForCausalLM, path / "policy", dtype)
         return Loaded(lm, tokenizer, Base(str(path), fingerprint(lm)), config)
-    lm, origin = _load_base(path, config, base, dtype)
+    lm, origin = _load_base(path, config, base, torch.float32 if dtype == "auto" else dtype)
     lm = _merge(lm, path / "policy")
     merged = (*origin.merged, str(path / "policy"))
     return Loaded(lm, tokenizer, Base(origin.name, origin.fingerprint, merged), config)
@@ -151,7 +152,8 @@ def load(
     config = read_config(path)
     tokenizer = AutoTokenizer.from_pretrained(path / "tokenizer")
     if config["rank"]:
-        lm, _ = _load_base(path, config, base, dtype)
+        exact = dtype == "auto" and config["base"]["merged"]
+        lm, _ = _load_base(path, config, base, torch.float32 if exact else dtype)
     else:
         lm = _load_weights(AutoModelForCausalLM, path / "policy", dtype)
     model = ActorCritic(lm, config["critic"], rank=config["rank"], trunk_gradient=config["trunk_gradient"])

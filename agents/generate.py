@@ -37,6 +37,11 @@ class Sampling:
     max_new_tokens: int = 256
     """an action is cut off after this many tokens"""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a setting that no distribution has."""
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.max_new_tokens < 1:
+            raise ValueError(f"{self}: wanted temperature >= 0, 0 < top_p <= 1, top_k >= 0 and max_new_tokens >= 1")
+
 
 @dataclass(eq=False)
 class Row:

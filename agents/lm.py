@@ -45,7 +45,11 @@ class LMAgent(Agent):
         for row, history in zip(rows, histories, strict=True):
             row.tokens.extend(self.prompt.environment(history.turns, len(history.turns) - 1))
         sampled = self.sampler.extend(rows)
-        return [Action(self.decode(ids), tuple(ids), tuple(logps)) for ids, logps in sampled]
+        return [Action(self.decode(ids), tuple(ids), tuple(logps), self._closed(ids)) for ids, logps in sampled]
+
+    def _closed(self, ids: Sequence[int]) -> bool:
+        """Whether the agent ended the action itself: by its closing token, or where one step was asked for."""
+        return bool(ids) and (ids[-1] == self.prompt.closer or bool(self.sampler.stop and self.sampler.stop(list(ids))))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an action's tokens, without the closing token."""
@@ -72,6 +76,7 @@ class LMAgent(Agent):
                     text=action.text[starts[first] : end],
                     tokens=action.tokens[first:last],
                     logps=action.logps[first:last],
+                    closed=action.closed or last < len(starts),
                 )
             )
         return found

@@ -52,8 +52,9 @@ class ValueHead(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Hidden [..., D] of any float type -> float32 [...] (float64 where the head was cast to it)."""
-        return super().forward(hidden.to(self.weight.dtype))[..., 0]
+        """Hidden [..., D] of any float type -> float32 [...] (float64 where the head was cast to it), under autocast too."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return super().forward(hidden.to(self.weight.dtype))[..., 0]
 
 
 class ActorCritic(nn.Module):
@@ -63,8 +64,7 @@ class ActorCritic(nn.Module):
         lm: the causal language model that training starts from; it becomes the policy (and is changed in place).
         critic: which critic to add, or None for a policy alone.
         reference: keep a frozen reference (free under LoRA).
-        rank: LoRA rank of the policy, and of the `lora` critic; 0 trains all weights.
-        alpha: LoRA's scale is alpha / rank; None takes alpha = 2 * rank.
+        rank: LoRA rank of the policy, and of the `lora` critic, at scale 2; 0 trains all weights.
         trunk_gradient: with the `shared` critic, the share of the value loss's gradient that reaches the policy's trunk.
     """
 
@@ -74,7 +74,6 @@ class ActorCritic(nn.Module):
         critic: CriticKind | None = None,
         reference: bool = False,
         rank: int = 0,
-        alpha: int | None = None,
         trunk_gradient: float = 0.1,
     ) -> None:
         super().__init__()
@@ -86,7 +85,7 @@ class ActorCritic(nn.Module):
         self.critic = copy.deepcopy(lm.base_model).requires_grad_(True) if critic == "separate" else None
         width = cast(nn.Embedding, lm.get_input_embeddings()).weight.shape[-1]
         self.value_head = ValueHead(width) if critic else None
-        self.policy = _with_adapters(lm, rank, alpha, critic == "lora") if rank else lm
+        self.policy = _with_adapters(lm, rank, critic == "lora") if rank else lm
         for name, parameter in self.policy.named_parameters():
             parameter.requires_grad_(not rank or "lora_" in name)
 
@@ -209,10 +208,10 @@ def _is_critic(name: str) -> bool:
     return name.startswith(("critic.", "value_head.")) or ".critic." in name
 
 
-def _with_adapters(lm: PreTrainedModel, rank: int, alpha: int | None, critic: bool) -> PeftModel:
+def _with_adapters(lm: PreTrainedModel, rank: int, critic: bool) -> PeftModel:
     config = LoraConfig(
         r=rank,
-        lora_alpha=2 * rank if alpha is None else alpha,
+        lora_alpha=2 * rank,
         target_modules="all-linear",
         lora_dropout=0.0,
         task_type="CAUSAL_LM",

@@ -34,7 +34,10 @@ class RandomAgent(Agent):
 
 
 class ReplayAgent(Agent):
-    """Repeats logged actions, token ids and log-probabilities included where an `Action` is given."""
+    """Repeats logged actions, token ids and log-probabilities included where an `Action` is given.
+
+    Logged actions are cut already, by the environment's own rule, and are not cut again.
+    """
 
     name = "replay"
 
@@ -45,6 +48,10 @@ class ReplayAgent(Agent):
     def act(self, histories: Sequence[History]) -> list[Action]:
         """Give each episode its next action. Raises LookupError for one that is not logged or has no action left."""
         return [self._next(history) for history in histories]
+
+    def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
+        """Leave the action whole."""
+        return [action]
 
     def _next(self, history: History) -> Action:
         key, turn = (history.task, history.seed), len(history.turns)

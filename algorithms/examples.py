@@ -31,7 +31,12 @@ def encode_rows(
 
 
 def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row | None:
-    """One episode as tokens: sampled ids stay as they are, other text is encoded piece by piece. None if nothing fits."""
+    """One episode as tokens: sampled ids stay as they are, other text is encoded piece by piece. None if nothing fits.
+
+    Raises:
+        ValueError: the sampled ids do not say what the actions say: they are another tokenizer's.
+    """
+    _check_tokenizer(trajectory, prompt)
     turns = [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
     tokens: list[int] = []
     step: list[int] = []
@@ -63,3 +68,22 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row |
         logps=tuple(logps) if logged else None,
         solved=trajectory.success,
     )
+
+
+def _check_tokenizer(trajectory: Trajectory, prompt: Prompt) -> None:
+    """Message by message, since a character's bytes may lie in two steps of one message."""
+    ids: list[int] = []
+    text = ""
+    for index, step in enumerate(trajectory.steps):
+        text += step.action
+        ids += [token for token in step.tokens or () if token != prompt.closer]
+        ends = index + 1 == len(trajectory.steps) or trajectory.steps[index + 1].observation != ""
+        if not ends or step.tokens is None:
+            continue
+        read = str(prompt.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        if read != text:
+            raise ValueError(
+                f"{trajectory.task}, seed {trajectory.seed}: this model reads the logged tokens as {read[:60]!r}, but the action "
+                f"was {text[:60]!r}; give --model the model that sampled this log"
+            )
+        ids, text = [], ""

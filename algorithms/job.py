@@ -95,6 +95,11 @@ def _run(method: Method, args: Args[Any]) -> None:
     if args.data is not None:
         pipeline.train_on_log(method, args.settings, args.training, args.data, args.model, out / method.name, args.seed, args.base)
         return
+    if args.sft.precision != args.training.precision:
+        raise ValueError(
+            f"one process computes in one precision: got --precision {args.training.precision} and --sft.precision "
+            f"{args.sft.precision}; give both the same"
+        )
     short = {identifier: name for name, identifier in ENVIRONMENTS.items()}
     work = WORK.get(short.get(args.env, args.env), OTHER_WORK)
     chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}

@@ -8,6 +8,7 @@ that accumulation is exact. Devices, processes, mixed precision and trackers are
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -73,7 +74,7 @@ class Training:
 
 
 class TrainingFault(RuntimeError):
-    """The loss is not a finite number any more."""
+    """The loss, or its gradient, is not a finite number any more."""
 
 
 def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config: Any) -> Outputs:
@@ -89,12 +90,11 @@ def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config
 
 
 def step_rows(count: int, batch: int, step: int, seed: int) -> np.ndarray:
-    """The rows of one optimiser step: a fixed number, from a fresh permutation every epoch; long [min(batch, count)]."""
+    """The rows of one optimiser step: a fixed number out of one fresh permutation after another; long [min(batch, count)]."""
     batch = min(batch, count)
-    per_epoch = max(1, count // batch)
-    order = np.random.default_rng([seed, step // per_epoch]).permutation(count)
-    at = step % per_epoch * batch
-    return order[at : at + batch]
+    places = np.arange(step * batch, (step + 1) * batch)
+    epochs = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in set((places // count).tolist())}
+    return np.array([epochs[place // count][place % count] for place in places.tolist()])
 
 
 def cut(rows: Sequence[Row], budget: int) -> list[list[Row]]:
@@ -133,6 +133,8 @@ class Learner:
         self.method, self.config, self.training, self.out, self.seed = method, config, training, out, seed
         self.rows = method.rows(rows)
         self.start = start
+        if not training.rank:
+            start.lm.float()  # steps of 1e-6 are lost in bfloat16 weights; `precision` chooses what the arithmetic is done in
         set_seed(seed)
         self.accelerator = Accelerator(
             mixed_precision=training.precision,
@@ -150,8 +152,7 @@ class Learner:
         rates = {"policy": training.lr, "critic": training.critic_lr}
         groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=training.weight_decay)
-        per_epoch = max(1, len(self.rows) // min(training.batch, len(self.rows)))
-        self.steps = max(1, training.min_steps, round(training.epochs * per_epoch))
+        self.steps = max(1, training.min_steps, round(training.epochs * len(self.rows) / min(training.batch, len(self.rows))))
         delay = {"policy": round(training.critic_start * self.steps) if method.value else 0, "critic": 0}
         rates_of = [lambda step, wait=delay[group["name"]]: self._rate(step, wait) for group in groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates_of)
@@ -163,9 +164,10 @@ class Learner:
         """Train to the end and write the checkpoint; returns its folder.
 
         Raises:
-            TrainingFault: the loss became infinite or NaN; the last saved state stays.
+            TrainingFault: loss or gradient became infinite or NaN; the last saved state stays.
         """
-        self.model.train()
+        # Not `train()`: dropout would make log pi of the same tokens differ between policy, reference and sampler.
+        self.model.eval()
         self._resume()
         self._track_start()
         bar = Progress(
@@ -205,11 +207,11 @@ class Learner:
             for name, metric in {"loss": loss.detach(), **metrics}.items():
                 totals[name] = totals.get(name, torch.zeros((), device=share.device)) + metric * share
         found = {name: self._sum(total).item() for name, total in totals.items()}
-        self._check(found, chosen)
         for group in self.optimizer.param_groups:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
             found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
+        self._check(found, chosen)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -229,17 +231,23 @@ class Learner:
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
     def _check(self, metrics: dict[str, float], chosen: np.ndarray) -> None:
-        if not math.isfinite(metrics["loss"]):
+        """Before the weights take the step: one that is not finite would spoil all of them."""
+        if faults := [name for name, value in metrics.items() if not math.isfinite(value)]:
             kept = f"the last good state is in {self._state}" if self._state.exists() else "no state had been saved yet"
             raise TrainingFault(
-                f"{self.method.name}: loss is {metrics['loss']} at step {self.step} on rows {chosen[:8].tolist()}...; {kept}; "
-                "lower --lr or --critic-lr, or look at these rows"
+                f"{self.method.name}: {faults[0]} is {metrics[faults[0]]} at step {self.step} on rows {chosen[:8].tolist()}...; "
+                f"{kept}; lower --lr or --critic-lr, or look at these rows"
             )
 
     @property
     def _settings(self) -> dict[str, Any]:
         """What makes this run what it is: a state of other settings is not gone on with."""
-        described = {"method": self.method.name, "seed": self.seed, "rows": len(self.rows), "start": self.start.base.fingerprint}
+        described = {
+            "method": self.method.name,
+            "seed": self.seed,
+            "rows": _digest(self.rows),
+            "start": self.start.base.fingerprint,
+        }
         return asdict(self.training) | asdict(self.config) | described
 
     def _track_start(self) -> None:
@@ -300,10 +308,13 @@ class Learner:
         console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
 
     def _finish(self) -> None:
-        self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # not end_training(): the process group serves the next learner too
+            tracker.finish()
+        if self.accelerator.is_main_process:
+            self._save_checkpoint()
         self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
+
+    def _save_checkpoint(self) -> None:
         meta = {
             "method": self.method.name,
             "settings": asdict(self.config),
@@ -314,6 +325,14 @@ class Learner:
         model = self.accelerator.unwrap_model(self.model)
         checkpoint.save(self.out, model.eval(), self.start.tokenizer, self.start.base, meta)
         self._state.unlink(missing_ok=True)
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    """Names the examples."""
+    digest = hashlib.blake2b(digest_size=8)
+    for row in rows:
+        digest.update(repr((row.tokens, row.step, row.reward, row.target)).encode())
+    return digest.hexdigest()
 
 
 def _shown(metrics: dict[str, float]) -> str:

@@ -12,6 +12,7 @@ results.json          the last table
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,13 +43,18 @@ def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
     return [text for t in trajectories for s in t.steps for text in (s.observation, s.action)]
 
 
-def load_start(model: str, trajectories: Sequence[Trajectory], seed: int, base: str | None = None) -> Loaded:
-    """What training starts from: the tiny preset from scratch (its tokenizer trained on the log's text), or a stored model."""
+def start_of(model: str, trajectories: Sequence[Trajectory], seed: int, folder: Path) -> Path:
+    """What training starts from: a stored model, or the tiny preset from scratch, made and stored in `folder` if it is not there.
+
+    Its tokenizer is trained on the log's text.
+    """
     if model != "tiny":
-        return checkpoint.load_policy(run_checkpoint(model), base)
-    tokenizer = tiny.train_tokenizer(texts_of(trajectories))
-    lm = tiny.build(tokenizer, seed=seed)
-    return Loaded(lm, tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
+        return run_checkpoint(model)
+    if not checkpoint.is_checkpoint(folder):
+        tokenizer = tiny.train_tokenizer(texts_of(trajectories))
+        lm = tiny.build(tokenizer, seed=seed)
+        checkpoint.save(folder, ActorCritic(lm), tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
+    return folder
 
 
 def train(
@@ -81,7 +87,7 @@ def train_on_log(
         console.print(f"{out} is there already; give another --out to train again")
         return out
     trajectories = read(data).trajectories
-    start = load_start(model, trajectories, seed, base)
+    start = checkpoint.load_policy(start_of(model, trajectories, seed, out.parent / "init"), base)
     train(method, config, training, trajectories, start, out, seed)
     console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
     return out
@@ -113,7 +119,13 @@ class Pipeline:
     base: str | None = None
 
     def run(self) -> dict[str, Any]:
-        """All stages; returns (and writes to results.json) success with intervals."""
+        """All stages; returns (and writes to results.json) success with intervals.
+
+        Raises:
+            ValueError: the run directory holds another run, or several processes were started.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ValueError("the pipeline plays episodes in one process; to train in several, give each stage its log with --data")
         self._claim()
         stages = [self.method] if self.method.after is None else [self.method.after, self.method]
         self._say("demonstrations", f"the expert plays {self.work.demos} training tasks")
@@ -155,17 +167,15 @@ class Pipeline:
     ) -> list[Trajectory]:
         sampling = Sampling(temperature=temperature, max_new_tokens=self.work.action_tokens)
         player, header = resolve_agent(agent, sampling, self.base)
-        return collect_log(self.env, env_args, player, header, self.out / log, tasks, samples, self.seed, self.work.parallel)
+        return collect_log(
+            self.env, env_args, player, header, self.out / log, tasks * samples, samples, self.seed, self.work.parallel
+        )
 
     def _start(self, demos: Sequence[Trajectory]) -> Path:
-        folder = self.out / "init"
-        if not checkpoint.is_checkpoint(folder):
-            start = load_start(self.model, demos, self.seed, self.base)
-            size = sum(p.numel() for p in start.lm.parameters())
-            console.print(f"model: {self.model}, {size / 1e6:.1f} million parameters, {len(start.tokenizer)} tokens")
-            if self.model != "tiny":
-                return run_checkpoint(self.model)
-            checkpoint.save(folder, ActorCritic(start.lm), start.tokenizer, start.base)
+        folder = start_of(self.model, demos, self.seed, self.out / "init")
+        start = checkpoint.load_policy(folder, self.base)
+        size = sum(p.numel() for p in start.lm.parameters())
+        console.print(f"model: {self.model}, {size / 1e6:.1f} million parameters, {len(start.tokenizer)} tokens")
         return folder
 
     def _train(self, method: Method, data: Sequence[Trajectory], start: Path) -> Path:

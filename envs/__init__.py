@@ -24,17 +24,17 @@ import gymnasium as gym
 
 from envs.hints import did_you_mean
 
-ENVIRONMENTS: dict[str, str] = {
-    "alfworld": "AlfWorld-v0",
-    "math": "MathReason-v0",
-    "commonsense": "CommonsenseReason-v0",
-}
+ENVIRONMENTS: dict[str, str] = {}
 """Short name -> Gymnasium id."""
 
 # Entry points are strings: a simulator is imported when its environment is made, not before.
-gym.register("AlfWorld-v0", entry_point="envs.alfworld.env:AlfWorldEnv")
-gym.register("MathReason-v0", entry_point="envs.math_reason.env:make_math_reason")
-gym.register("CommonsenseReason-v0", entry_point="envs.commonsense:make_commonsense_reason")
+for _short, _id, _entry_point in (
+    ("alfworld", "AlfWorld-v0", "envs.alfworld.env:AlfWorldEnv"),
+    ("math", "MathReason-v0", "envs.math_reason.env:make_math_reason"),
+    ("commonsense", "CommonsenseReason-v0", "envs.commonsense:make_commonsense_reason"),
+):
+    ENVIRONMENTS[_short] = _id
+    gym.register(_id, entry_point=_entry_point)
 
 
 def make(name: str, **kwargs: Any) -> gym.Env[Any, Any]:
@@ -49,3 +49,6 @@ def make(name: str, **kwargs: Any) -> gym.Env[Any, Any]:
         hint = did_you_mean(name, known)
         wanted = f"one of {', '.join(ENVIRONMENTS)}, or the id of a registered Gymnasium environment"
         raise ValueError(f"unknown environment {name!r}: wanted {wanted}.{hint} ({error})") from None
+    except (TypeError, gym.error.Error, ModuleNotFoundError) as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in kwargs.items())
+        raise ValueError(f"cannot make {name!r} with the arguments ({given}): {error}") from error

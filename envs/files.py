@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -57,7 +59,7 @@ class Row:
         return ValueError(f"{self.origin}, line {self.line}: field {name!r} {what}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """A published data set: its folder, the file stem of each split, and (repository, configuration) on the hub.
 
@@ -68,11 +70,6 @@ class Source:
     files: Mapping[str, str]
     hub: tuple[str, str]
     skip: Mapping[str, frozenset[int]] = field(default_factory=dict)
-
-    def rows(self, rows: Iterable[Row], split: str) -> Iterator[Row]:
-        """Yield the rows that are not broken."""
-        skip = self.skip.get(split, frozenset())
-        return (row for row in rows if row.line not in skip)
 
 
 def is_path(name: str | PathLike[str]) -> bool:
@@ -93,7 +90,7 @@ def read_rows(path: str | PathLike[str], prefix: str | None = None) -> Iterator[
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield Row(_object(line, path, number), str(path), number, prefix or path.name.split(".")[0])
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be read ({error}): wanted UTF-8 JSON lines, gzipped if the name ends in .gz") from error
 
 
@@ -131,7 +128,7 @@ def load_problems(
         return _published(problems, sources[problems], split, data_dir, problem_of)
     if isinstance(problems, str | PathLike):
         if is_path(problems):
-            return Listed(map(problem_of, read_rows(problems)), str(problems))
+            return _listed(Path(problems), None, frozenset(), problem_of)
         names = [*generators, *sources]
         raise ValueError(
             f"unknown problem source {problems!r}: wanted one of {', '.join(names)}, the path of a .jsonl or .jsonl.gz "
@@ -155,8 +152,29 @@ def _published(
     wanted = Path(folder) / source.folder / f"{stem}.jsonl.gz" if folder else f"${DATA_VARIABLE} (not set)"
     for path in (wanted, wanted.with_suffix("")) if isinstance(wanted, Path) else ():
         if path.is_file():
-            return Listed(map(problem_of, source.rows(read_rows(path, f"{name}/{split}"), split)), str(path))
-    return Listed(map(problem_of, source.rows(_hub_rows(name, source, split, wanted), split)), source.hub[0])
+            return _listed(path, f"{name}/{split}", source.skip.get(split, frozenset()), problem_of)
+    return _hub(name, source, split, str(wanted), problem_of)
+
+
+def _listed(path: Path, prefix: str | None, skip: frozenset[int], problem_of: Callable[[Row], Problem]) -> Listed:
+    """A file's problems but for the lines `skip`; many environments of one process share what was read."""
+    if not path.is_file():
+        return Listed(map(problem_of, read_rows(path)), str(path))  # says what is wrong
+    return _read_once(path, path.stat().st_mtime_ns, path.stat().st_size, prefix, skip, problem_of)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_once(
+    path: Path, _modified: int, _size: int, prefix: str | None, skip: frozenset[int], problem_of: Callable[[Row], Problem]
+) -> Listed:
+    return Listed((problem_of(row) for row in read_rows(path, prefix) if row.line not in skip), str(path))
+
+
+@functools.lru_cache(maxsize=8)
+def _hub(name: str, source: Source, split: str, looked: str, problem_of: Callable[[Row], Problem]) -> Listed:
+    rows = _hub_rows(name, source, split, looked)
+    skip = source.skip.get(split, frozenset())
+    return Listed((problem_of(row) for row in rows if row.line not in skip), source.hub[0])
 
 
 def _hub_rows(name: str, source: Source, split: str, looked: object) -> Iterator[Row]:

@@ -82,8 +82,8 @@ class ProblemEnv(gym.Env[str, str]):
         return self.problems.tasks
 
     def segment(self, text: str) -> list[str]:
-        """Cut a whole response into the actions of the step level, by this environment's rule (see `segment` above)."""
-        return segment(text, self.rule)
+        """Cut a whole response into this level's actions: itself, or at the step level by the rule of `segment` above."""
+        return [text] if self.level == "response" else segment(text, self.rule)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start the problem `options["task"]` (id or index), or one drawn from the environment's own generator."""

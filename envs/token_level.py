@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, SupportsInt, cast
+from operator import index
+from typing import Any, Protocol, SupportsIndex, cast
 
 import gymnasium as gym
 import numpy as np
@@ -58,7 +59,7 @@ class TokenLevel(gym.Env[np.ndarray, np.int64]):
         self,
         env: gym.Env[str, str],
         tokenizer: Tokenizer | None = None,
-        max_length: int = 1024,
+        max_length: int = 4096,
         max_turn: int | None = None,
     ) -> None:
         self.env = env
@@ -98,7 +99,7 @@ class TokenLevel(gym.Env[np.ndarray, np.int64]):
             )
         return self._observation(), {**info, "length": len(self._context)}
 
-    def step(self, action: SupportsInt) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: SupportsIndex) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Append one token; where it closes the turn, step the text environment.
 
         Raises ValueError for an id outside the vocabulary, gymnasium's ResetNeeded where no episode is running.
@@ -121,9 +122,9 @@ class TokenLevel(gym.Env[np.ndarray, np.int64]):
         """Close the text environment."""
         self.env.close()
 
-    def _checked(self, action: SupportsInt) -> int:
+    def _checked(self, action: SupportsIndex) -> int:
         vocabulary = len(self.tokenizer)
-        token = int(action)
+        token = index(action)
         if not 0 <= token < vocabulary:
             raise ValueError(f"action {token} is outside the vocabulary: wanted a token id from 0 to {vocabulary - 1}")
         return token

@@ -19,6 +19,7 @@ from typing import Any
 
 import gymnasium as gym
 import msgspec
+import numpy as np
 import tyro
 
 from agents.agent import Action, Agent, History, Turn
@@ -79,12 +80,21 @@ class _Episode:
         self.history.turns.append(Turn(_text(observation, self.env), info))
 
     def play(self, parts: Sequence[Action]) -> None:
-        """Give the environment the actions that the last turn's was cut into."""
+        """Give the environment the actions that the last turn's was cut into.
+
+        A step of reasoning that was cut off is not given: the environment would take it for the end of the response, and
+        grade half a number. It is logged, and the episode is truncated.
+        """
         turn = self.history.turns.pop()
         observation, info = turn.observation, turn.info
+        segment = _segment(self.env)
         for part in parts:
             self.history.turns.append(Turn(observation, info, part))
             before = observation
+            if segment and not part.closed and segment(part.text)[-1]:
+                self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, info={"outcome": "unparseable"}))
+                self.end = End.TRUNCATED
+                return
             raw, reward, terminated, truncated, info = self.env.step(part.text)
             observation = _text(raw, self.env)
             self.steps.append(Step(before, part.text, float(reward), part.tokens, part.logps, info=_plain(info)))
@@ -98,7 +108,7 @@ class _Episode:
         try:
             move()
         except Exception as error:
-            self.end, self.final = End.ERROR, f"{type(error).__name__}: {error}"
+            self.end, self.final = End.ERROR, _utf8(f"{type(error).__name__}: {error}")
         return self
 
     def record(self, agent: Agent, env_id: str) -> Trajectory:
@@ -145,22 +155,29 @@ def collect(
 
 def _parts(agent: Agent, action: Action, env: gym.Env) -> list[Action]:
     """An action, cut in steps by the environment's own rule where it has one."""
-    segment = getattr(env.unwrapped, "segment", None)
+    segment = _segment(env)
     return (agent.cut(action, segment(action.text)) if segment else []) or [action]
+
+
+def _segment(env: gym.Env) -> Callable[[str], list[str]] | None:
+    return getattr(env.unwrapped, "segment", None)
 
 
 def _text(observation: Any, env: gym.Env) -> str:
     if not isinstance(observation, str):
-        raise TypeError(
-            f"{env.spec.id if env.spec else env} observes {type(observation).__name__}, agents here read text: "
-            "use an environment (or a wrapper) whose observation is a str"
-        )
-    return observation
+        raise TypeError(f"{env.spec.id if env.spec else env} observed a {type(observation).__name__}: wanted a text")
+    return _utf8(observation)
 
 
 def _plain(info: Mapping[str, Any]) -> dict[str, Any]:
     """What of a step's info goes in the log: plain values (outcomes, flags), no lists of commands."""
-    return {key: value for key, value in info.items() if isinstance(value, str | int | float | bool) and key != "task"}
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in info.items() if key != "task"}
+    return {key: _utf8(value) for key, value in plain.items() if isinstance(value, str | int | float | bool)}
+
+
+def _utf8(value: Any) -> Any:
+    """Lone surrogates, which no file can hold, become question marks."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -208,23 +225,30 @@ def collect_log(
     agent: Agent,
     header: Header,
     out: Path,
-    tasks: int | None = None,
+    episodes: int | None = None,
     samples: int = 1,
     seed: int = 0,
     parallel: int = 64,
 ) -> list[Trajectory]:
-    """Collect into a log, going on with what is there; returns all of its episodes. Shows a progress bar."""
+    """Collect into a log, going on with what is there; returns the episodes that were asked for. Shows a progress bar.
+
+    Raises:
+        ValueError: a number that makes no sense, or what `env_maker` and `LogWriter` raise.
+        RuntimeError: every episode ended by an error.
+    """
+    for name, number in (("episodes", 1 if episodes is None else episodes), ("samples", samples), ("parallel", parallel)):
+        if number < 1:
+            raise ValueError(f"--{name} must be at least 1, got {number}")
     make = env_maker(env, env_args)
     first = make()
     env_id = first.spec.id if first.spec else env
-    keys = episode_keys(first, tasks, samples, seed)
+    keys = episode_keys(first, None if episodes is None else -(-episodes // samples), samples, seed)[:episodes]
     first.close()
     with LogWriter(out, msgspec.structs.replace(header, env_id=env_id, env_args=env_args)) as log:
         todo = [key for key in keys if (key.task, key.seed) not in log.written]
-        found = log.previous
-        with EpisodeProgress(f"{agent.name} in {env_id}", len(keys)) as progress:
-            for trajectory in found:
-                progress.update(trajectory)
+        wanted = {(key.task, key.seed) for key in keys}
+        found = [trajectory for trajectory in log.previous if (trajectory.task, trajectory.seed) in wanted]
+        with EpisodeProgress(f"{agent.name} in {env_id}", len(keys), found) as progress:
 
             def sink(trajectory: Trajectory) -> None:
                 log.append(trajectory)
@@ -232,16 +256,17 @@ def collect_log(
                 progress.update(trajectory)
 
             collect(make, agent, todo, sink, parallel, env_id)
+    if found and all(trajectory.end is End.ERROR for trajectory in found):
+        raise RuntimeError(f"every episode ended by an error; the first, {found[0].task}: {found[0].final}")
     return found
 
 
 def main(args: Args) -> None:
     """The command line."""
-    if args.episodes is not None and args.episodes < 1:
-        raise ValueError(f"--episodes must be at least 1, got {args.episodes}")
     agent, header = resolve_agent(args.agent, args.sampling, args.base)
-    tasks = None if args.episodes is None else -(-args.episodes // args.samples)
-    found = collect_log(args.env, args.environment(), agent, header, args.out, tasks, args.samples, args.seed, args.parallel)
+    found = collect_log(
+        args.env, args.environment(), agent, header, args.out, args.episodes, args.samples, args.seed, args.parallel
+    )
     print_summary(found, f"{args.out}")
 
 

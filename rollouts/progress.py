@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -15,8 +16,10 @@ console = Console()
 class EpisodeProgress:
     """A progress bar of episodes: how many, how fast, how many solved so far, how long still."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self.solved = self.played = 0
+    def __init__(self, what: str, total: int, before: Sequence[Trajectory] = ()) -> None:
+        """`before`: episodes of the total that were played by an earlier process; they have no part in the speed."""
+        self.before = self.played = len(before)
+        self.solved = sum(trajectory.success for trajectory in before)
         self._bar = Progress(
             TextColumn(what),
             BarColumn(),
@@ -26,7 +29,7 @@ class EpisodeProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._bar.add_task(what, total=total, rate="-", solved="-")
+        self._task = self._bar.add_task(what, total=total, completed=self.before, rate="-", solved="-")
 
     def update(self, trajectory: Trajectory) -> None:
         """Count one finished episode."""
@@ -34,7 +37,7 @@ class EpisodeProgress:
         self.solved += trajectory.success
         elapsed = self._bar.tasks[self._task].elapsed or 1e-9
         share = f"{self.solved / self.played:.1%}"
-        self._bar.update(self._task, advance=1, rate=f"{self.played / elapsed:.1f}", solved=share)
+        self._bar.update(self._task, advance=1, rate=f"{(self.played - self.before) / elapsed:.1f}", solved=share)
 
     def __enter__(self) -> EpisodeProgress:
         self._bar.start()

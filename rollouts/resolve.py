@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import torch
 
 import envs
 from agents import checkpoint
-from agents.agent import Agent
+from agents.agent import Action, Agent
 from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
-from agents.scripted import SCRIPTED
-from rollouts.trajectory import Header
+from agents.scripted import SCRIPTED, ReplayAgent
+from rollouts.trajectory import End, Header, Trajectory, read
 
 
 def parse_env_args(pairs: Sequence[str]) -> dict[str, Any]:
@@ -40,8 +41,16 @@ def parse_env_args(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def env_maker(env: str, env_args: dict[str, Any]) -> Callable[[], gym.Env]:
-    """A function that makes the environment, after trying it once for its faults. Raises what making it raises."""
-    envs.make(env, **env_args).close()
+    """A function that makes the environment, after trying it once for its faults.
+
+    Raises:
+        ValueError: no such environment or argument, or one that observes or takes something else than text.
+    """
+    tried = envs.make(env, **env_args)
+    for role, space in (("observes", tried.observation_space), ("takes", tried.action_space)):
+        if space.dtype is not None and space.dtype.kind not in "OUS":
+            raise ValueError(f"{env} {role} {space}, agents here read and write text: choose an environment of text, or wrap it")
+    tried.close()
     return lambda: envs.make(env, **env_args)
 
 
@@ -54,14 +63,24 @@ def run_checkpoint(path: str | Path) -> Path:
     return folder
 
 
+def logged_actions(trajectory: Trajectory) -> list[Action]:
+    """The actions of a logged episode. The last one of a truncated episode may have been cut off."""
+    cut_off = trajectory.end is End.TRUNCATED
+    last = len(trajectory.steps) - 1
+    return [Action(s.action, s.tokens, s.logps, not (cut_off and i == last)) for i, s in enumerate(trajectory.steps)]
+
+
 def resolve_agent(name: str, sampling: Sampling, base: str | None = None) -> tuple[Agent, Header]:
-    """An agent by name, run directory, checkpoint or model, and the header (without environment) that describes it.
+    """An agent by name, log to replay, run directory, checkpoint or model, and the header (without environment) for it.
 
     Raises:
         FileNotFoundError: neither a scripted agent nor anything that can be loaded, with the nearest name.
     """
     if name in SCRIPTED:
         return SCRIPTED[name](), Header("", name)
+    if name.endswith(".jsonl"):
+        episodes = read(name).trajectories
+        return ReplayAgent({(t.task, t.seed): logged_actions(t) for t in episodes}), Header("", "replay")
     try:
         loaded = checkpoint.load_policy(run_checkpoint(name), base)
     except FileNotFoundError as error:
@@ -69,5 +88,6 @@ def resolve_agent(name: str, sampling: Sampling, base: str | None = None) -> tup
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise FileNotFoundError(f"no agent {name!r}: scripted agents are {', '.join(SCRIPTED)}{hint} ({error})") from error
     model = ActorCritic(loaded.lm)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     agent = LMAgent(model, loaded.tokenizer, sampling, name=Path(name).name)
     return agent, Header("", agent.name, sampling=asdict(sampling), model=checkpoint.fingerprint(loaded.lm))

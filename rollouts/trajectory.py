@@ -126,10 +126,11 @@ def read(path: str | Path) -> Log:
 class LogWriter:
     """Appends episodes to a log, creating it where there is none; use it as a context manager.
 
-    An unfinished last line is cut off (and said). `written` holds the keys of the episodes that are already there.
+    An unfinished last line is cut off (and said). `written` holds the keys of the episodes that are already there; those
+    that ended by an error are not among them, so that they are played again.
 
     Raises:
-        LogError: the log that is there was made by another environment, agent or sampler.
+        LogError: what is there is no log, or was made by another environment, agent or sampler. It is left as it is.
     """
 
     def __init__(self, path: str | Path, header: Header) -> None:
@@ -163,11 +164,12 @@ class LogWriter:
         self._file.close()
 
     def _resume(self, header: Header) -> None:
-        if cut := _cut_tail(self.path):
-            warnings.warn(f"{self.path}: cut off an unfinished last line of {cut} bytes", stacklevel=3)
-        if self.path.stat().st_size == 0:
+        if header.encode().startswith(self.path.read_bytes()[: 1 << 20]):  # stopped within the very first line
+            _cut_tail(self.path)
             return
-        log = read(self.path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the unfinished line is said below, once it is sure that this is our log
+            log = read(self.path)
         for there in log.headers:
             differs = [f for f in Header.__struct_fields__ if getattr(there, f) != getattr(header, f)]
             if differs:
@@ -176,8 +178,10 @@ class LogWriter:
                     f"{self.path} was made with {field_}={getattr(there, field_)!r}, now it is {getattr(header, field_)!r}: "
                     "give the same settings to go on with it, or another --out"
                 )
-        self.previous = log.trajectories
-        self.written = {(t.task, t.seed) for t in log.trajectories}
+        if cut := _cut_tail(self.path):
+            warnings.warn(f"{self.path}: cut off an unfinished last line of {cut} bytes", stacklevel=3)
+        self.previous = [t for t in log.trajectories if t.end is not End.ERROR]
+        self.written = {(t.task, t.seed) for t in self.previous}
 
 
 def _records(path: Path) -> Iterator[Header | Trajectory]:
@@ -188,12 +192,12 @@ def _records(path: Path) -> Iterator[Header | Trajectory]:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 warnings.warn(f"{path}:{number}: unfinished last line left out (the writer was stopped)", stacklevel=3)
-                return
+                break
             record = _decode(line, f"{path}:{number}", first=not seen_header)
             seen_header = True
             yield record
     if not seen_header:
-        raise LogError(f"{path} is empty: expected a header line; collect episodes into it with python -m rollouts.collect")
+        raise LogError(f"{path} has no header: expected a log written by python -m rollouts.collect, whose first line is one")
 
 
 def _decode(line: bytes, where: str, first: bool) -> Header | Trajectory:
@@ -208,8 +212,10 @@ def _decode(line: bytes, where: str, first: bool) -> Header | Trajectory:
             raise LogError(f"{where}: format is {version.format!r}, expected {FORMAT!r}")
         if first and version.format is None:
             raise LogError(f'{where}: expected a header with "format": "{FORMAT}" in the first line, got {line[:60]!r}')
+        if first and version.version is None:
+            raise LogError(f"{where}: the header names no version, this code reads version {VERSION}")
         record = msgspec.json.decode(line, type=Header if version.format else Trajectory)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LogError(f"{where}: {error}") from error
     if isinstance(record, Trajectory) and (fault := _fault(record)):
         raise LogError(f"{where}: {fault}")

@@ -28,12 +28,25 @@ def test_rows_hold_the_conversation_and_whose_it_is(tokenizer: PreTrainedTokeniz
 
 def test_sampled_tokens_and_their_log_probabilities_stay(tokenizer: PreTrainedTokenizerFast) -> None:
     prompt = Prompt(tokenizer)
-    row = encode_row(episode(Step("see", "go", 1.0, (103, 111, 1), (-1.0, -2.0, -3.0))), prompt, 100)
+    ids = (*(tokenizer.convert_tokens_to_ids(letter) for letter in "go"), prompt.closer)  # not how the tokenizer itself writes it
+    row = encode_row(episode(Step("see", "go", 1.0, ids, (-1.0, -2.0, -3.0))), prompt, 100)
     assert row is not None
-    assert row.tokens[-3:] == (103, 111, 1)
+    assert row.tokens[-3:] == ids
     assert row.logps is not None
     assert row.logps[-3:] == (-1.0, -2.0, -3.0)
     assert sum(row.logps[:-3]) == 0
+
+
+def test_tokens_of_another_tokenizer_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(ValueError, match="give --model the model that sampled this log"):
+        encode_row(episode(Step("see", "go", 1.0, (103, 111), (-1.0, -2.0))), Prompt(tokenizer), 100)
+
+
+def test_a_character_cut_between_two_steps_is_no_fault(tokenizer: PreTrainedTokenizerFast) -> None:
+    prompt = Prompt(tokenizer)
+    first, second = prompt.tokenizer.encode("é", add_special_tokens=False)
+    steps = Step("see", "", 0.0, (first,), (-1.0,)), Step("", "é", 1.0, (second, prompt.closer), (-1.0, -1.0))
+    assert encode_row(episode(*steps), prompt, 100) is not None
 
 
 def test_a_truncated_episode_has_return_zero_or_is_dropped(tokenizer: PreTrainedTokenizerFast) -> None:

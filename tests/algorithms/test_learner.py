@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import copy
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +13,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agents.checkpoint import Base, Loaded, load
+from agents.checkpoint import Base, Loaded, load, save
 from agents.model import ActorCritic
 from algorithms import oreo, sft
 from algorithms.batch import Row, collate
@@ -44,26 +49,43 @@ def gradients(learner: Learner) -> list[torch.Tensor]:
     return seen
 
 
+def shaken(learner: Learner) -> Learner:
+    """Policy and critic off their start, where V is 0 and the KL has no gradient yet."""
+    generator = torch.Generator().manual_seed(0)
+    model = learner.accelerator.unwrap_model(learner.model)
+    with torch.no_grad():
+        for members in model.groups().values():
+            for parameter in members:
+                parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return learner
+
+
 @pytest.mark.parametrize("config", [sft.Config(), *(oreo.Config(level=level) for level in ("token", "step", "response"))])
 def test_accumulation_is_exact_for_unequal_lengths(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, config: object
 ) -> None:
-    """One pass over 8 rows, and as many passes as rows: the same gradient."""
+    """One pass over 8 rows, and micro-batches of different numbers of rows: the same gradient."""
     method = sft.METHOD if isinstance(config, sft.Config) else oreo.METHOD
+    budget = 40
+    assert len({len(part) for part in cut([rows(24)[i] for i in step_rows(24, 8, 0, 0)], budget)}) > 1
     whole, parts = (
-        gradients(learner(method, small_lm, tokenizer, tmp_path, config, micro_tokens=budget, clip=1e9)) for budget in (10_000, 1)
+        shaken(learner(method, small_lm, tokenizer, tmp_path, config, micro_tokens=b, clip=1e9)) for b in (10_000, budget)
     )
+    whole, parts = gradients(whole), gradients(parts)
     assert whole
+    assert all(gradient.abs().max() > 0 for gradient in whole)
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 
 def test_every_step_draws_a_fixed_number_of_rows_and_every_epoch_all() -> None:
-    epoch = [step_rows(20, 6, step, seed=1) for step in range(3)]
-    assert [len(chosen) for chosen in epoch] == [6, 6, 6]
-    assert len(set(np.concatenate(epoch))) == 18
-    assert not np.array_equal(np.concatenate(epoch), np.concatenate([step_rows(20, 6, step, seed=1) for step in range(3, 6)]))
-    assert len(step_rows(4, 6, 0, seed=0)) == 4
+    """20 rows, 6 a step: ten steps are three epochs; a step may lie in two of them."""
+    drawn = [step_rows(20, 6, step, seed=1) for step in range(10)]
+    assert [len(chosen) for chosen in drawn] == [6] * 10
+    epochs = np.concatenate(drawn).reshape(3, 20)
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
+    assert sorted(step_rows(4, 6, 0, seed=0)) == [0, 1, 2, 3]
 
 
 def test_cut_keeps_to_the_budget_and_sorts() -> None:
@@ -177,10 +199,99 @@ def test_gradient_norms_are_clipped_apart(small_lm: LlamaForCausalLM, tokenizer:
 def test_a_loss_that_is_no_number_stops_the_run(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
-    with torch.no_grad():
-        small_lm.model.norm.weight.fill_(float("nan"))
-    with pytest.raises((TrainingFault, ValueError), match=r"loss is nan at step 0 on rows|changes its logits"):
-        learner(sft.METHOD, small_lm, tokenizer, tmp_path).run()
+    ours = learner(replace(sft.METHOD, loss=lambda o, b, c: (o.logp.sum() * float("nan"), {})), small_lm, tokenizer, tmp_path)
+    with pytest.raises(TrainingFault, match="loss is nan at step 0 on rows"):
+        ours.run()
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """The square root's slope at 0 is infinite: the loss is finite, its gradient is not."""
+    root = replace(sft.METHOD, loss=lambda o, b, c: ((o.logp.sum() * 0).sqrt(), {}))
+    ours = learner(root, small_lm, tokenizer, tmp_path)
+    before = [parameter.clone() for parameter in ours.model.parameters()]
+    with pytest.raises(TrainingFault, match="grad_norm/policy is nan at step 0"):
+        ours.train_step()
+    assert all(torch.equal(a, b) for a, b in zip(before, ours.model.parameters(), strict=True))
+
+
+def test_the_schedule(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """Ten steps of which the critic has the first two alone: its rate rises over 2 and falls as cos over 8; the policy's, 8 steps.
+
+    Warm-up 0.2: critic 0.2 * 10 = 2 steps (1/2, 1), then (1 + cos(pi k / 8)) / 2 for k = 0..7; policy round(0.2 * 8) = 2 steps,
+    then k / 6.
+    """
+    ours = learner(
+        oreo.METHOD, small_lm, tokenizer, tmp_path, batch=24, epochs=1, min_steps=10, warmup=0.2, critic_start=0.2, lr=1.0
+    )
+    found = [ours.train_step() for _ in range(ours.steps)]
+    cosine = lambda k, n: 0.5 * (1 + math.cos(math.pi * k / n))  # noqa: E731
+    assert [m["lr/policy"] for m in found] == pytest.approx([0, 0, 0.5, 1, *(cosine(k, 6) for k in range(6))])
+    assert [m["lr/critic"] for m in found] == pytest.approx([0.0005, 0.001, *(0.001 * cosine(k, 8) for k in range(8))])
+
+
+def test_weights_in_bfloat16_are_trained_in_float32(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """A step of 1e-6 is lost in a bfloat16 weight of 1."""
+    ours = learner(sft.METHOD, small_lm.bfloat16(), tokenizer, tmp_path, lr=1e-6)
+    before = [parameter.clone() for parameter in ours.model.parameters()]
+    ours.train_step()
+    moved = [(a != b).float().mean() for a, b in zip(before, ours.model.parameters(), strict=True)]
+    assert min(moved) > 0.4  # float32 rounds some of the steps on the largest weights away
+
+
+def test_a_state_of_other_data_is_refused(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    left = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, epochs=3)
+    left._save_state()
+    other = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, epochs=3)
+    other.rows = rows(24, seed=1)
+    with pytest.raises(ValueError, match="other settings, data or model"):
+        other.run()
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from agents import checkpoint, tiny
+from algorithms import oreo
+from algorithms.learner import Learner, Training
+sys.path.insert(0, sys.argv[3])
+from test_learner import rows
+start = checkpoint.load_policy(sys.argv[1])
+training = Training(batch=8, lr=1e-3, critic_lr=1e-3, epochs=1, tracker="none", micro_tokens=60)
+for name in ("one", "two"):  # a process trains more than once
+    Learner(oreo.METHOD, oreo.Config(), training, rows(24), start, Path(sys.argv[2], name)).run()
+"""
+
+
+def test_two_processes_train_as_one(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    save(tmp_path / "start", ActorCritic(small_lm), tokenizer, Base("b", "f"))
+    (tmp_path / "train.py").write_text(TWO_PROCESSES)
+    for count in ("1", "2"):
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            count,
+            str(tmp_path / "train.py"),
+        ]
+        arguments = [str(tmp_path / "start"), str(tmp_path / count), str(Path(__file__).parent)]
+        environment = os.environ | {
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        done = subprocess.run(command + arguments, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    (one, _), (two, _) = (load(tmp_path / count / "one") for count in ("1", "2"))
+    for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=name)
+    assert (tmp_path / "2" / "two").is_dir()
 
 
 def test_no_solved_row_is_refused_before_anything_is_written(

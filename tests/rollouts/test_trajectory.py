@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -75,13 +76,51 @@ def test_a_torn_write_loses_at_most_its_own_line(tmp_path_factory: pytest.TempPa
 def test_a_killed_writer_leaves_a_log_that_reads(tmp_path: Path) -> None:
     """A process that is killed while it writes: every episode that it had announced is there."""
     code = (
-        "import sys, os, signal; from rollouts.trajectory import *\n"
+        "import itertools, sys; from rollouts.trajectory import *\n"
         "log = LogWriter(sys.argv[1], Header('Env-v0', 'lm'))\n"
-        "for i in range(50): log.append(Trajectory('Env-v0', str(i), 0, (Step('o', 'x' * 5000, 0.0),), End.TERMINATED, 'lm'))\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
+        "for i in itertools.count():\n"
+        "    log.append(Trajectory('Env-v0', str(i), 0, (Step('o', 'x' * 50_000, 0.0),), End.TERMINATED, 'lm'))\n"
+        "    print(i, flush=True)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "log.jsonl")], cwd=Path(__file__).parents[2])
-    assert len(read(tmp_path / "log.jsonl").trajectories) == 50
+    command = [sys.executable, "-c", code, str(tmp_path / "log.jsonl")]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        announced = [int(next(writer.stdout)) for _ in range(50)]
+        writer.kill()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the last line may be torn
+        tasks = [t.task for t in read(tmp_path / "log.jsonl").trajectories]
+    assert tasks[:50] == [str(i) for i in announced]
+
+
+@pytest.mark.parametrize("content", [b'{"not": "a log"}', b"some notes\nof mine", b'{"format": "other", "version": 1}\nrest'])
+def test_a_file_that_is_no_log_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "notes.txt").write_bytes(content)
+    with pytest.raises(LogError):
+        LogWriter(tmp_path / "notes.txt", HEADER)
+    assert (tmp_path / "notes.txt").read_bytes() == content
+
+
+def test_a_header_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_bytes(HEADER.encode()[:30])
+    with LogWriter(tmp_path / "log.jsonl", HEADER) as log:
+        log.append(episode())
+    assert read(tmp_path / "log.jsonl").trajectories == [episode()]
+
+
+def test_an_episode_that_ended_by_an_error_is_played_again(tmp_path: Path) -> None:
+    broken = Trajectory("Env-v0", "a", 0, (), End.ERROR, "lm")
+    with LogWriter(tmp_path / "log.jsonl", HEADER) as log:
+        log.append(broken)
+    with LogWriter(tmp_path / "log.jsonl", HEADER) as log:
+        assert (log.previous, log.written) == ([], set())
+
+
+def test_bytes_that_are_no_text_name_the_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", GOOD_HEADER)
+    path.write_bytes(path.read_bytes() + b'{"env_id": "\xff"}\n')
+    with pytest.raises(LogError, match=r"log.jsonl:2: "):
+        read(path)
 
 
 def write(path: Path, *lines: object) -> Path:
@@ -98,6 +137,7 @@ GOOD_LINE = {"env_id": "E", "task": "t", "seed": 0, "steps": [STEP], "end": "ter
     ("lines", "message"),
     [
         ([GOOD_LINE], r"log.jsonl:1: expected a header"),
+        ([{k: v for k, v in GOOD_HEADER.items() if k != "version"}], r"log.jsonl:1: the header names no version"),
         ([GOOD_HEADER | {"version": 2}], r"log.jsonl:1: log version 2, this code reads version 1"),
         ([GOOD_HEADER, GOOD_LINE | {"version": 3}], r"log.jsonl:2: log version 3"),
         ([GOOD_HEADER | {"format": "other"}], r"log.jsonl:1: format is 'other'"),
@@ -109,7 +149,7 @@ GOOD_LINE = {"env_id": "E", "task": "t", "seed": 0, "steps": [STEP], "end": "ter
             [GOOD_HEADER, GOOD_LINE | {"steps": [STEP | {"tokens": [1], "logps": [0.5, 0.5]}]}],
             r"log.jsonl:2: expected one log-probability a token, got 2 for 1",
         ),
-        ([], "log.jsonl is empty"),
+        ([], "log.jsonl has no header"),
     ],
 )  # fmt: skip
 def test_malformed_lines_are_named(tmp_path: Path, lines: list[object], message: str) -> None:

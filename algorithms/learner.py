@@ -136,7 +136,10 @@ class Learner:
         if not training.rank:
             start.lm.float()  # steps of 1e-6 are lost in bfloat16 weights; `precision` chooses what the arithmetic is done in
         set_seed(seed)
+        # Without a GPU, accelerate takes several processes for as many single ones unless it is told.
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
         self.accelerator = Accelerator(
+            cpu=several and not torch.cuda.is_available(),
             mixed_precision=training.precision,
             log_with=None if training.tracker == "none" else training.tracker,
             project_dir=str(out.parent / "tracker"),

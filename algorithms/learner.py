@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import Tensor
 
 from agents import checkpoint
@@ -30,7 +30,7 @@ from agents.checkpoint import Loaded
 from agents.model import ActorCritic, CriticKind, Scores
 from algorithms.batch import Batch, Outputs, Row, collate, gather_decisions, row_mean
 from algorithms.method import Method
-from rollouts.progress import console
+from rollouts.progress import bar_columns, console
 
 
 @dataclass(frozen=True)
@@ -173,10 +173,8 @@ class Learner:
         self.model.eval()
         self._resume()
         self._track_start()
-        bar = Progress(
-            TextColumn(self.method.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[shown]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not self.accelerator.is_main_process,
-        )  # fmt: skip
+        columns = bar_columns(self.method.name, "{task.fields[shown]}")
+        bar = Progress(*columns, console=console, disable=not self.accelerator.is_main_process)
         with bar:
             task = bar.add_task(self.method.name, total=self.steps, completed=self.step, shown="")
             while self.step < self.steps:
@@ -339,5 +337,5 @@ def _digest(rows: Sequence[Row]) -> str:
 
 
 def _shown(metrics: dict[str, float]) -> str:
-    names = [n for n in ("loss", "nll", "value_loss", "policy_loss", "kl") if n in metrics]
+    names = [n for n in ("nll", "value_loss", "policy_loss", "kl") if n in metrics] or ["loss"]
     return " ".join(f"{name} {metrics[name]:.4f}" for name in names)

@@ -34,7 +34,7 @@ class Work:
 
 
 WORK = {
-    "math": Work(demos=1500, tasks=2000, samples=5, eval_tasks=500, held_out="test", action_tokens=128, parallel=128),
+    "math": Work(demos=1500, tasks=1500, samples=5, eval_tasks=500, held_out="test", action_tokens=128, parallel=128),
     "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out="test", action_tokens=128, parallel=128),
     # TextWorld keeps a game and a planner for each episode in play.
     "alfworld": Work(demos=20, tasks=20, samples=5, eval_tasks=8, held_out="valid_unseen", action_tokens=32, parallel=15),

@@ -6,11 +6,22 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from rollouts.trajectory import Trajectory
 
 console = Console()
+
+
+def bar_columns(what: str, fields: str) -> tuple[ProgressColumn, ...]:
+    """What a bar shows on a terminal of 80 columns: the time left, and the time it took once it is done."""
+    return (
+        TextColumn(what),
+        BarColumn(bar_width=8),
+        MofNCompleteColumn(),
+        TextColumn(fields),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
 
 
 class EpisodeProgress:
@@ -20,15 +31,7 @@ class EpisodeProgress:
         """`before`: episodes of the total that were played by an earlier process; they have no part in the speed."""
         self.before = self.played = len(before)
         self.solved = sum(trajectory.success for trajectory in before)
-        self._bar = Progress(
-            TextColumn(what),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} episodes/s, {task.fields[solved]} solved"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self._bar = Progress(*bar_columns(what, "{task.fields[rate]} episodes/s, {task.fields[solved]} solved"), console=console)
         self._task = self._bar.add_task(what, total=total, completed=self.before, rate="-", solved="-")
 
     def update(self, trajectory: Trajectory) -> None:

@@ -24,6 +24,12 @@ TASK_TYPES = (
 )
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def alfworld_games(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of official ALFWorld games that holds valid_unseen: `$ALFWORLD_DATA`, else one game per task type."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from envs.hints import choose
 
 # Engine name -> "module:class"; imported when first asked for, since a simulator takes seconds to import.
 ENGINES = {
+    "native": "envs.alfworld.native_engine:NativeEngine",
     "textworld": "envs.alfworld.textworld_engine:TextWorldEngine",
 }
+
+
+BANNER = "-= Welcome to TextWorld, ALFRED! =-"
 
 
 class Scene(NamedTuple):
@@ -33,9 +37,22 @@ class Engine(Protocol):
         """Carry out a command; one that is not admissible gives "Nothing happens." and changes nothing."""
         ...
 
+    def snapshot(self) -> Any:
+        """The state of the game, as plain picklable data. Raises NotImplementedError where the engine cannot tell."""
+        ...
+
+    def restore(self, path: Path, state: Any) -> Scene:
+        """Go to a state of the game in the file `path`; the scene's text is empty. Raises as `snapshot` and `reset`."""
+        ...
+
     def close(self) -> None:
         """Free what the engine holds. It may be called twice."""
         ...
+
+
+def without_banner(text: str) -> str:
+    """A text of the game without TextWorld's greeting and the white space around it."""
+    return text.strip().removeprefix(BANNER).strip()
 
 
 def make_engine(name: str) -> Engine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 from gymnasium.error import ResetNeeded
@@ -17,6 +17,14 @@ from envs.text import UnicodeText
 
 # The longest official observation has about 1,000 characters; actions get as much room, for agents that think aloud.
 MAX_CHARACTERS = 4096
+
+
+class Snapshot(NamedTuple):
+    """A state of an episode: its task, the commands given so far (None after the end), the engine's state."""
+
+    task: str
+    steps: int | None
+    state: Any
 
 
 class AlfWorldEnv(gymnasium.Env[str, str]):
@@ -35,17 +43,20 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         self,
         games: str | Path | Sequence[str | Path] | None = None,
         split: str = "train",
-        engine: str = "textworld",
+        engine: str = "native",
         max_steps: int = 40,
+        task_types: Sequence[str] | None = None,
+        scenes: Sequence[int] | None = None,
     ) -> None:
         """Choose the games (see `envs.alfworld.games.find_games`), the engine by name, and the limit of commands.
 
-        Raises ValueError for an unknown split or engine or a limit below 1, FileNotFoundError where there are no games.
+        Raises ValueError for an unknown split, task type or engine or a limit below 1, FileNotFoundError where there are no
+        games.
         """
         if max_steps < 1:
             raise ValueError(f"max_steps={max_steps}: an episode needs at least one step; the papers use 40.")
         self._engine: Engine = make_engine(engine)
-        self._paths = find_games(games, split)
+        self._paths = find_games(games, split, task_types, scenes)
         self.tasks: Sequence[str] = tuple(self._paths)
         self.max_steps = max_steps
         self.observation_space = UnicodeText(max_length=MAX_CHARACTERS)
@@ -80,6 +91,24 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         if scene.won or truncated:
             self._steps = None
         return scene.text, float(scene.won), scene.won, truncated, self._info(scene)
+
+    def snapshot(self) -> Snapshot:
+        """The state of the episode, picklable: for tree search, or to go on with in another process.
+
+        Raises ResetNeeded before the first reset, NotImplementedError for an engine that cannot tell.
+        """
+        if not self._task:
+            raise ResetNeeded("AlfWorld: snapshot() without an episode. Call reset() first.")
+        return Snapshot(self._task, self._steps, self._engine.snapshot())
+
+    def restore(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Go to a state that `snapshot` gave, of any episode of these games; returns its `info`.
+
+        Raises ValueError where its task is not among `tasks`.
+        """
+        scene = self._engine.restore(self._paths[self._by_name(snapshot.task)], snapshot.state)
+        self._task, self._steps = snapshot.task, snapshot.steps
+        return self._info(scene)
 
     def close(self) -> None:
         """Free the engine. A later reset starts it again."""

@@ -14,10 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from envs.alfworld.engine import Scene
-
-BANNER = "-= Welcome to TextWorld, ALFRED! =-"
-
+from envs.alfworld.engine import Scene, without_banner
 
 # Every simulator holds a copy of the planner's library. Unloading one has crashed the process (dlclose beside PyTorch's
 # threads), and loading without end would leak, so simulators that are done with are used again.
@@ -50,6 +47,14 @@ class TextWorldEngine:
         state, _, _ = self._env.step(command)
         return _scene(state)
 
+    def snapshot(self) -> Any:
+        """Raises NotImplementedError: the planner's library keeps the state to itself."""
+        raise NotImplementedError("engine='textworld' cannot save or restore a state: use engine='native'")
+
+    def restore(self, path: Path, state: Any) -> Scene:
+        """Raises NotImplementedError, as `snapshot`."""
+        return self.snapshot()
+
     def close(self) -> None:
         """Leave the simulator to the next engine of this process."""
         if self._env is not None:
@@ -78,8 +83,7 @@ def _make_env() -> Any:
 
 
 def _scene(state: Any) -> Scene:
-    text = state["feedback"].strip().removeprefix(BANNER).strip()
-    return Scene(text, list(state["admissible_commands"]), bool(state["won"]))
+    return Scene(without_banner(state["feedback"]), list(state["admissible_commands"]), bool(state["won"]))
 
 
 @contextmanager

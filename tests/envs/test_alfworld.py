@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from envs.alfworld import engine, games
-from envs.alfworld.engine import Scene
+from envs.alfworld.engine import BANNER, Scene
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.games import find_games, task_id
-from envs.alfworld.textworld_engine import BANNER, TextWorldEngine
+from envs.alfworld.textworld_engine import TextWorldEngine
 
 TASKS = ("pick_and_place_simple-Mug-None-Desk-308/trial_T1", "look_at_obj_in_light-Pen-None-DeskLamp-308/trial_T2")
 
@@ -92,6 +94,71 @@ def test_a_list_of_files_ignores_the_split(tmp_path: Path) -> None:
     paths = [tmp_path / "valid_seen" / task / "game.tw-pddl" for task in TASKS]
     assert list(find_games(paths, "train")) == sorted(TASKS)
     assert list(find_games(str(paths[0]), "train")) == [TASKS[0]]
+
+
+def test_games_are_chosen_by_task_type_and_scene(tmp_path: Path) -> None:
+    make_games(tmp_path, (*TASKS, "pick_and_place_simple-Mug-None-Desk-301/trial_T1"))
+    assert list(find_games(tmp_path, task_types=["look_at_obj_in_light"])) == [TASKS[1]]
+    assert list(find_games(tmp_path, scenes=[301])) == ["pick_and_place_simple-Mug-None-Desk-301/trial_T1"]
+    assert len(find_games(tmp_path, task_types=["pick_and_place_simple"], scenes=[301, 308])) == 2
+    with pytest.raises(ValueError, match=r"pick_and_plac'.*pick_and_place_simple"):
+        find_games(tmp_path, task_types=["pick_and_plac"])
+    with pytest.raises(FileNotFoundError, match="none of the 3 games"):
+        find_games(tmp_path, scenes=[1])
+
+
+def test_a_listing_is_kept_and_notices_what_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_games(tmp_path)
+    find_games(tmp_path)
+    walks: list[Path] = []
+    walk = games._walk
+    monkeypatch.setattr(games, "_walk", lambda folder: walks.append(folder) or walk(folder))
+    find_games(tmp_path)
+    games._LISTINGS.clear()  # another process
+    assert list(find_games(tmp_path)) == sorted(TASKS)
+    assert walks == []
+    make_games(tmp_path, ("pick_and_place_simple-Mug-None-Desk-308/trial_T0",))
+    assert len(find_games(tmp_path)) == 3
+    (tmp_path / TASKS[0] / "game.tw-pddl").unlink()
+    assert len(find_games(tmp_path)) == 2
+    assert len(walks) == 2
+
+
+def test_a_cache_that_is_spoilt_or_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_games(tmp_path / "games")
+    find_games(tmp_path / "games")
+    for file in (games.cache_folder() / "listings").iterdir():
+        file.write_text('{"folders": 3}')
+    games._LISTINGS.clear()
+    assert len(find_games(tmp_path / "games")) == 2
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    games._LISTINGS.clear()
+    assert len(find_games(tmp_path / "games")) == 2
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "xztar", "gztar"])
+def test_an_archive_is_a_folder(tmp_path: Path, kind: str) -> None:
+    make_games(tmp_path / "data" / "json_2.1.1" / "valid_seen")
+    archive = shutil.make_archive(str(tmp_path / "games"), kind, tmp_path / "data")
+    first = find_games(archive, "valid_seen")
+    assert list(first) == sorted(TASKS)
+    assert find_games(archive, "valid_seen") == first
+    with pytest.raises(FileNotFoundError, match="no split 'train'"):
+        find_games(archive)
+
+
+def test_an_archive_that_is_torn_or_hostile_is_not_unpacked(tmp_path: Path) -> None:
+    make_games(tmp_path / "data" / "valid_seen")
+    whole = Path(shutil.make_archive(str(tmp_path / "games"), "zip", tmp_path / "data"))
+    (tmp_path / "torn.zip").write_bytes(whole.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"torn.zip cannot be unpacked"):
+        find_games(tmp_path / "torn.zip")
+    with zipfile.ZipFile(tmp_path / "hostile.zip", "w") as packed:
+        packed.writestr("../../evil/game.tw-pddl", "{}")
+    with pytest.raises(ValueError, match="written outside of its folder"):
+        find_games(tmp_path / "hostile.zip")
+    assert not list((games.cache_folder() / "unpacked").glob("*")) and not (tmp_path / "evil").exists()
 
 
 def test_finding_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +242,7 @@ def real(alfworld_games: Path):
     """The environment over one real valid_unseen game of each task type."""
     found = find_games(alfworld_games, "valid_unseen")
     first = {task.split("-")[0]: path for task, path in reversed(found.items())}
-    env = AlfWorldEnv(sorted(first.values()))
+    env = AlfWorldEnv(sorted(first.values()), engine="textworld")
     yield env
     env.close()
 
@@ -238,7 +305,7 @@ def test_importing_the_simulator_leaves_the_process_as_it_was(real: AlfWorldEnv)
 def test_a_broken_game_is_named(tmp_path: Path, content: str) -> None:
     pytest.importorskip("textworld")
     make_games(tmp_path, TASKS[:1], content)
-    env = AlfWorldEnv(tmp_path)
+    env = AlfWorldEnv(tmp_path, engine="textworld")
     with pytest.raises(ValueError, match="is not an ALFWorld game"):
         env.reset()
     with pytest.raises(ResetNeeded):
@@ -250,7 +317,7 @@ def test_a_game_with_a_cut_problem_is_named(real: AlfWorldEnv, tmp_path: Path) -
     game = json.loads(real._paths[real.tasks[0]].read_text())
     game["pddl_problem"] = game["pddl_problem"][:20_000]
     make_games(tmp_path, TASKS[:1], json.dumps(game))
-    env = AlfWorldEnv(tmp_path)
+    env = AlfWorldEnv(tmp_path, engine="textworld")
     with pytest.raises(ValueError, match="is not an ALFWorld game"):
         env.reset()
     env.close()

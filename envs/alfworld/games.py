@@ -70,8 +70,7 @@ def find_games(
 
 def task_id(path: str | Path) -> str:
     """Name a game file by its official `task/trial` path: the two folders it lies in."""
-    parts = Path(os.path.abspath(path)).parts
-    return "/".join(parts[-3:-1])
+    return "/".join(os.path.abspath(path).split(os.sep)[-3:-1])
 
 
 def task_type(task: str) -> str:
@@ -151,23 +150,27 @@ class _Listing(NamedTuple):
     """What was found below a folder, and the state of every folder on the way (its modification time changes with its content)."""
 
     folders: dict[str, int]
-    games: list[str]
+    games: dict[str, str]
+    """task id -> path, sorted"""
 
 
-_LISTINGS: dict[Path, _Listing] = {}
-"""What this process has read or found."""
+_LISTINGS: dict[Path, tuple[_Listing, dict[str, Path]]] = {}
+"""What this process has read or found, and the same by task."""
 
 
 def _listed(folder: Path) -> dict[str, Path]:
     """The games below a folder. Walking 3,553 of them takes a second; looking whether anything changed, some milliseconds."""
     folder = folder.absolute()
     file = cache_folder() / "listings" / f"{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}.json"
-    listing = _LISTINGS.get(folder) or _read_listing(file)
+    if folder in _LISTINGS and _unchanged(_LISTINGS[folder][0]):
+        return dict(_LISTINGS[folder][1])
+    listing = _read_listing(file)
     if listing is None or not _unchanged(listing):
         listing = _walk(folder)
         _write_listing(file, listing)
-    _LISTINGS[folder] = listing
-    return _by_task([Path(path) for path in listing.games])
+    found = {task: Path(path) for task, path in listing.games.items()}
+    _LISTINGS[folder] = listing, found
+    return dict(found)
 
 
 def _unchanged(listing: _Listing) -> bool:
@@ -197,7 +200,8 @@ def _write_listing(file: Path, listing: _Listing) -> None:
 def _walk(folder: Path) -> _Listing:
     """Find every game file below `folder`, each real folder once, so that links may point anywhere, upwards too."""
     seen: set[tuple[int, int]] = set()
-    listing = _Listing({}, [])
+    folders: dict[str, int] = {}
+    paths: list[Path] = []
     stack = [str(folder)]
     while stack:
         here = stack.pop()
@@ -205,16 +209,16 @@ def _walk(folder: Path) -> _Listing:
         if (stat.st_dev, stat.st_ino) in seen:
             continue
         seen.add((stat.st_dev, stat.st_ino))
-        listing.folders[here] = stat.st_mtime_ns
+        folders[here] = stat.st_mtime_ns
         if os.path.isfile(os.path.join(here, GAME_FILE)):
-            listing.games.append(os.path.join(here, GAME_FILE))
+            paths.append(Path(here, GAME_FILE))
             continue
         with os.scandir(here) as entries:
             below = [entry for entry in entries if entry.is_dir() and not any(word in entry.name for word in _LEFT_OUT)]
         # The stack takes from its end: real folders first, so that a task gets its own name and not a link's.
         below.sort(key=lambda entry: (entry.is_symlink(), entry.name), reverse=True)
         stack.extend(entry.path for entry in below)
-    return listing
+    return _Listing(folders, {task: str(path) for task, path in _by_task(paths).items()})
 
 
 # Archives

@@ -9,7 +9,7 @@ ask=$'instruction=\nPlease reason step by step, and produce a final answer follo
 gsm8k=(--env math --env-args problems=gsm8k "$ask")
 
 python -m rollouts.collect "${gsm8k[@]}" --split train --agent "$model" \
-    --episodes 256 --samples 4 --temperature 0.5 --max-new-tokens 160 --out "$out/rollouts.jsonl"
+    --episodes 256 --samples 4 --temperature 0.5 --max-new-tokens 256 --out "$out/rollouts.jsonl"
 python -m rollouts.trajectory validate "$out/rollouts.jsonl"
 python -m algorithms.oreo --env math --data "$out/rollouts.jsonl" --model "$model" --out "$out" --batch 8 --epochs 0.125
-python -m rollouts.evaluate "$out/oreo" "${gsm8k[@]}" --split test --episodes 16 --max-new-tokens 160 --json "$out/oreo.json"
+python -m rollouts.evaluate "$out/oreo" "${gsm8k[@]}" --split test --episodes 16 --max-new-tokens 256 --json "$out/oreo.json"

@@ -55,7 +55,7 @@ def without_banner(text: str) -> str:
     return text.strip().removeprefix(BANNER).strip()
 
 
-def make_engine(name: str) -> Engine:
-    """Make an engine by its name in `ENGINES`. Raises ValueError for an unknown name."""
+def make_engine(name: str, wording: str = "file") -> Engine:
+    """Make an engine by its name in `ENGINES`, for a wording of `envs.alfworld.wording`. Raises ValueError for an unknown one."""
     module, kind = ENGINES[choose("engine", name, ENGINES)].split(":")
-    return getattr(import_module(module), kind)()
+    return getattr(import_module(module), kind)(wording)

@@ -47,15 +47,19 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         max_steps: int = 40,
         task_types: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
+        wording: str = "file",
     ) -> None:
-        """Choose the games (see `envs.alfworld.games.find_games`), the engine by name, and the limit of commands.
+        """Choose the games (see `envs.alfworld.games.find_games`), the engine by name, the limit of commands and the wording.
 
-        Raises ValueError for an unknown split, task type or engine or a limit below 1, FileNotFoundError where there are no
-        games.
+        `wording` is "file" (the game's own), or that of the older releases ("put": put X in/on Y) or the newer ("move": move X
+        to Y), whatever the file has.
+
+        Raises ValueError for an unknown split, task type, engine or wording or a limit below 1, FileNotFoundError where there
+        are no games.
         """
         if max_steps < 1:
             raise ValueError(f"max_steps={max_steps}: an episode needs at least one step; the papers use 40.")
-        self._engine: Engine = make_engine(engine)
+        self._engine: Engine = make_engine(engine, wording)
         self._paths = find_games(games, split, task_types, scenes)
         self.tasks: Sequence[str] = tuple(self._paths)
         self.max_steps = max_steps

@@ -154,6 +154,9 @@ class _Listing(NamedTuple):
     """task id -> path, sorted"""
 
 
+LISTING_VERSION = 1
+"""Of the files that listings are kept in; one of another version is made anew."""
+
 _LISTINGS: dict[Path, tuple[_Listing, dict[str, Path]]] = {}
 """What this process has read or found, and the same by task."""
 
@@ -182,8 +185,9 @@ def _unchanged(listing: _Listing) -> bool:
 
 def _read_listing(file: Path) -> _Listing | None:
     try:
-        return _Listing(**json.loads(file.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        content = json.loads(file.read_text("utf-8"))
+        return _Listing(content["folders"], content["games"]) if content["version"] == LISTING_VERSION else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -191,7 +195,7 @@ def _write_listing(file: Path, listing: _Listing) -> None:
     aside = file.with_suffix(f".{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(listing._asdict()), "utf-8")
+        aside.write_text(json.dumps({"version": LISTING_VERSION} | listing._asdict()), "utf-8")
         os.replace(aside, file)
     except OSError:
         pass  # a home that cannot be written to costs time, nothing else

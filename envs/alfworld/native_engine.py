@@ -9,6 +9,8 @@ from typing import Any
 
 from envs.alfworld.engine import Scene, without_banner
 from envs.alfworld.rules import Game, World, load_game
+from envs.alfworld.wording import WORDINGS
+from envs.hints import choose
 
 KEPT_GAMES = 512
 """Games of a process that stay read, a few hundred kilobytes each."""
@@ -17,12 +19,13 @@ KEPT_GAMES = 512
 class NativeEngine:
     """Plays games; engines of one process share what they have read."""
 
-    def __init__(self) -> None:
+    def __init__(self, wording: str = "file") -> None:
+        self._wording = choose("wording", wording, WORDINGS)
         self._world: World | None = None
 
     def reset(self, path: Path) -> Scene:
         """Start a game. Raises ValueError for a file that is not a game, with what is wrong with it."""
-        world = self._world = World(_read(path))
+        world = self._world = World(_read(path, self._wording))
         return Scene(without_banner(world.intro()), world.commands, world.won)
 
     def step(self, command: str) -> Scene:
@@ -38,7 +41,7 @@ class NativeEngine:
 
     def restore(self, path: Path, state: Any) -> Scene:
         """Go to a state of a game."""
-        game = _read(path)
+        game = _read(path, self._wording)
         if self._world is None or self._world.game is not game:
             self._world = World(game)
         self._world.restore(state)
@@ -49,15 +52,15 @@ class NativeEngine:
         self._world = None
 
 
-def _read(path: Path) -> Game:
+def _read(path: Path, wording: str) -> Game:
     stat = os.stat(path)
-    return _read_version(str(path), stat.st_mtime_ns, stat.st_size)
+    return _read_version(str(path), stat.st_mtime_ns, stat.st_size, wording)
 
 
 @functools.lru_cache(maxsize=KEPT_GAMES)
-def _read_version(path: str, _modified: int, _size: int) -> Game:
+def _read_version(path: str, _modified: int, _size: int, wording: str) -> Game:
     try:
-        return load_game(Path(path).read_text(encoding="utf-8"))
+        return load_game(Path(path).read_text(encoding="utf-8"), wording)
     except ValueError as error:
         raise ValueError(f"{path} is not an ALFWorld game that can be played: {error}") from error
 

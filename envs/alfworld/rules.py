@@ -17,6 +17,7 @@ from typing import NamedTuple
 from envs.alfworld.grammar import Grammar, Narrator, parse_grammar
 from envs.alfworld.logic import Facts, facts_with, parse_goal
 from envs.alfworld.problem import Fact, Problem, parse_problem
+from envs.alfworld.wording import reword
 
 NOTHING = "Nothing happens."
 """The answer to a command that is not admissible."""
@@ -303,10 +304,10 @@ class World:
                     yield "sliceobject", (agent, here, other, thing)
 
 
-def load_game(text: str) -> Game:
-    """Read a game file's text. Raises ValueError that says what is wrong with it."""
+def load_game(text: str, wording: str = "file") -> Game:
+    """Read a game file's text, reworded if so wanted. Raises ValueError that says what is wrong with it."""
     try:
         data = json.loads(text)
     except ValueError as error:
         raise ValueError(f"it is not JSON ({error}); a cut-off download looks like this") from error
-    return Game(data)
+    return Game(reword(data, wording) if isinstance(data, dict) else data)

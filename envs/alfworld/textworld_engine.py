@@ -7,6 +7,7 @@ Python's `eval`: play only games that you trust.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from envs.alfworld.engine import Scene, without_banner
+from envs.alfworld.wording import WORDINGS, reword
+from envs.hints import choose
 
 # Every simulator holds a copy of the planner's library. Unloading one has crashed the process (dlclose beside PyTorch's
 # threads), and loading without end would leak, so simulators that are done with are used again.
@@ -24,7 +27,8 @@ _IDLE: list[Any] = []
 class TextWorldEngine:
     """Plays games through TextWorld. Importing alfworld and TextWorld (1-2 s) waits for the first reset."""
 
-    def __init__(self) -> None:
+    def __init__(self, wording: str = "file") -> None:
+        self._wording = choose("wording", wording, WORDINGS)
         self._env: Any = None  # alfworld's wrapper around TextWorld's PddlEnv
         self._loaded: tuple[Path, int] | None = None
 
@@ -63,7 +67,9 @@ class TextWorldEngine:
 
     def _load(self, path: Path) -> None:
         try:
-            self._env.load(str(path))
+            # A path where nothing is reworded: upstream then knows its file's name.
+            file = self._wording == "file"
+            self._env.load(str(path) if file else reword(json.loads(path.read_text("utf-8")), self._wording))
         # Three parsers, each with errors of its own; the planner's calls exit().
         except (Exception, SystemExit) as error:
             what = f"{type(error).__name__}: {str(error)[:200]}"

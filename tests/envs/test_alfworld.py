@@ -35,6 +35,9 @@ def make_games(folder: Path, tasks: tuple[str, ...] = TASKS, content: str = "{}"
 class ThreeSteps:
     """A stand-in engine: a game that is won by "win", whatever the file."""
 
+    def __init__(self, wording: str) -> None:
+        pass
+
     def reset(self, path: Path) -> Scene:
         return Scene(f"You are in {task_id(path)}.", ["look", "win"], False)
 
@@ -128,7 +131,7 @@ def test_a_cache_that_is_spoilt_or_cannot_be_written_costs_only_time(tmp_path: P
     make_games(tmp_path / "games")
     find_games(tmp_path / "games")
     for file in (games.cache_folder() / "listings").iterdir():
-        file.write_text('{"folders": 3}')
+        file.write_text('{"version": 0, "folders": {}, "games": ["a list, as an older release kept it"]}')
     games._LISTINGS.clear()
     assert len(find_games(tmp_path / "games")) == 2
     (tmp_path / "file").write_text("")

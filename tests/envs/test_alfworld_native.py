@@ -60,6 +60,39 @@ def test_the_older_release_is_played_text_for_text(tmp_path: Path) -> None:
     assert "put" in verbs and "move" not in verbs
 
 
+def test_both_wordings_are_those_of_the_releases(tmp_path: Path) -> None:
+    """The newer game reworded is the older one to the letter, but for `help`; and back."""
+    if not OLD_RULES.is_dir():
+        pytest.skip(f"needs the older release's domain and grammar: there is no {OLD_RULES}")
+    old, new = write(tmp_path / "old", game(old_rules=OLD_RULES)), write(tmp_path / "new", game())
+    pairs = [(old, "file", new, "put"), (new, "file", old, "move")]
+    for one, one_wording, other, other_wording in pairs:
+        theirs, ours = NativeEngine(one_wording), NativeEngine(other_wording)
+        scenes, rng = (theirs.reset(one), ours.reset(other)), random.Random(0)
+        for _ in range(100):
+            commands = [[c for c in scene.commands if c != "help"] for scene in scenes]
+            assert (scenes[0].text, commands[0], scenes[0].won) == (scenes[1].text, commands[1], scenes[1].won)
+            command = rng.choice(commands[0])
+            scenes = theirs.step(command), ours.step(command)
+
+
+def test_textworld_is_reworded_too(tmp_path: Path) -> None:
+    path = write(tmp_path, game())
+    engine = TextWorldEngine("put")
+    engine.reset(path)
+    engine.step("go to countertop 1")
+    assert "put knife 1 in/on countertop 1" in engine.step("take knife 1 from countertop 1").commands
+    engine.close()
+
+
+def test_an_unknown_wording_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"putt.*'put'"):
+        NativeEngine("putt")
+    strange = game() | {"grammar": str(game()["grammar"]).replace("move {o} to {r}", "lay {o} on {r}")}
+    with pytest.raises(ValueError, match="has neither"):
+        NativeEngine("put").reset(write(tmp_path, strange))
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(

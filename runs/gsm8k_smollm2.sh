@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# A real chat model on real problems: SmolLM2-135M-Instruct samples 64 GSM8K training problems four times, OREO trains a LoRA policy
-# and a LoRA critic on the log, and the checkpoint is evaluated. About half an hour on two cores.
+# A real chat model on real problems: SmolLM2-135M-Instruct imitates 256 worked solutions of GSM8K's training set (LoRA), samples 64
+# training problems four times, OREO trains a LoRA policy and a LoRA critic on that log, and both are evaluated. About half an hour
+# on two cores.
 #     REASONING_DATA=DIR runs/gsm8k_smollm2.sh SmolLM2-135M-Instruct.Q4_1.gguf [OUT]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 model=${1:?usage: runs/gsm8k_smollm2.sh MODEL.gguf [OUT]} out=${2:-out/gsm8k-smollm2}
-ask=$'instruction=\nPlease reason step by step, and produce a final answer following 4 \'#\', like \'#### 0\'.'
-gsm8k=(--env math --env-args problems=gsm8k "$ask")
+gsm8k=(--env math --env-args problems=gsm8k)
+sample=(--max-new-tokens 192)
 
-python -m rollouts.collect "${gsm8k[@]}" --split train --agent "$model" \
-    --episodes 256 --samples 4 --temperature 0.5 --max-new-tokens 256 --out "$out/rollouts.jsonl"
+python -m rollouts.collect "${gsm8k[@]}" --split train --agent expert --episodes 256 --out "$out/demos.jsonl"
+python -m algorithms.sft --env math --data "$out/demos.jsonl" --model "$model" --out "$out" --batch 16
+python -m rollouts.collect "${gsm8k[@]}" --split train --agent "$out/sft" \
+    --episodes 256 --samples 4 --temperature 0.5 "${sample[@]}" --out "$out/rollouts.jsonl"
 python -m rollouts.trajectory validate "$out/rollouts.jsonl"
-python -m algorithms.oreo --env math --data "$out/rollouts.jsonl" --model "$model" --out "$out" --batch 8 --epochs 0.125
-python -m rollouts.evaluate "$out/oreo" "${gsm8k[@]}" --split test --episodes 16 --max-new-tokens 256 --json "$out/oreo.json"
+python -m algorithms.oreo --env math --data "$out/rollouts.jsonl" --model "$out/sft" --out "$out" --batch 32 --epochs 0.5
+for agent in sft oreo; do
+    python -m rollouts.evaluate "$out/$agent" "${gsm8k[@]}" --split test --episodes 32 "${sample[@]}" --json "$out/$agent.json"
+done

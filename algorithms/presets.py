@@ -51,8 +51,8 @@ TRAINING = {
         "oreo": Training(),
     },
     "lora": {
-        "sft": Training(lr=2e-4, critic_lr=0.0, epochs=1, batch=32, rank=16, critic="lora"),
-        "oreo": Training(lr=5e-5, critic_lr=1e-4, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=4096),
+        "sft": Training(lr=2e-4, critic_lr=0.0, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=2048),
+        "oreo": Training(lr=5e-5, critic_lr=1e-4, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=2048),
     },
 }
 """Preset -> learner -> settings. A learner without an entry takes OREO's."""

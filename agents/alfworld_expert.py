@@ -48,7 +48,7 @@ def plan(world: World, rank: Rank = likely) -> str:
     if goal.change and world.changes.get(held) != goal.change:
         return _change(world)
     target = _target(world)
-    return "look" if target is None else reach(world, target) or f"move {held} to {target}"
+    return "look" if target is None else reach(world, target) or world.put(held, target)
 
 
 def reach(world: World, receptacle: str) -> str:
@@ -105,7 +105,7 @@ def _change(world: World) -> str:
 def _target(world: World) -> str | None:
     """Choose the receptacle to put things into: the one with most of them, then the one that is least work."""
     goal = world.goal
-    fit = [name for name in world.receptacles if kind(name) == goal.place and f"move {world.held} to {name}" not in world.useless]
+    fit = [name for name in world.receptacles if kind(name) == goal.place and world.put(world.held, name) not in world.useless]
     there = {name: sum(kind(thing) == goal.thing for thing in world.contents.get(name, ())) for name in fit}
 
     def ease(name: str) -> tuple[int, bool, bool]:
@@ -117,8 +117,8 @@ def _target(world: World) -> str | None:
 def _put_down(world: World) -> str:
     """Free the hands of a thing that is not wanted, at the first place that takes it."""
     held = world.held
-    fit = [name for name in world.receptacles if f"move {held} to {name}" not in world.useless]
+    fit = [name for name in world.receptacles if world.put(held, name) not in world.useless]
     if not fit:
         return "look"
     place = max(fit, key=lambda name: (world.at(name), name in world.contents, name not in world.closed))
-    return reach(world, place) or f"move {held} to {place}"
+    return reach(world, place) or world.put(held, place)

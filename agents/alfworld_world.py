@@ -22,8 +22,8 @@ _PUT = re.compile(r"You (?:move|put) the (\w+ \d+) (?:to|in/on|in|on) the (\w+ \
 _CHANGED = re.compile(r"You (clean|heat|cool) the (\w+ \d+) using")
 _CARRYING = re.compile(r"You are (?:not carrying anything|carrying: an? (\w+ \d+))\.")
 _COMMAND = re.compile(
-    r"(?P<verb>go to|open|examine|take|move|use|clean|heat|cool) (?P<thing>\w+ \d+)"
-    r"(?: (?:from|to|with) (?P<place>\w+ \d+))?"
+    r"(?P<verb>go to|open|examine|take|move|put|use|clean|heat|cool) (?P<thing>\w+ \d+)"
+    r"(?: (?:from|to|with|in/on) (?P<place>\w+ \d+))?"
 )
 
 # The twelve sentences of the official games.
@@ -83,6 +83,7 @@ class World:
     useless: set[str] = field(default_factory=set)  # commands that did nothing and would do nothing again
     beside: dict[str, set[str]] = field(default_factory=dict)  # receptacles that are reached from the same spot
     turns_read: int = 0
+    older: bool = False  # the older release's wording, which the first arrival tells
 
     @classmethod
     def first(cls, text: str) -> World:
@@ -93,6 +94,10 @@ class World:
     def at(self, receptacle: str) -> bool:
         """Whether the player stands where this receptacle is within reach."""
         return receptacle == self.here or receptacle in self.beside.get(self.here, ())
+
+    def put(self, thing: str, receptacle: str) -> str:
+        """The command that puts a thing down, in the wording of this house."""
+        return f"put {thing} in/on {receptacle}" if self.older else f"move {thing} to {receptacle}"
 
     def lying(self, thing: str) -> Iterator[tuple[str, str]]:
         """Every (receptacle, object) seen of a kind of object."""
@@ -106,6 +111,7 @@ class World:
             return
         if text.startswith("You arrive at "):
             self.here = command.strip().removeprefix("go to ")
+            self.older = text.startswith("You arrive at loc ")
         for on, inside, things in _LYING.findall(text):
             self.contents[on or inside] = _THING.findall(things)
             self.closed.discard(inside)
@@ -149,7 +155,7 @@ class World:
         elif verb == "use":
             lamps_here = [name for at, names in self.contents.items() if self.at(at) for name in names]
             self.useless.update({command.strip()} if thing in lamps_here else ())
-        elif thing == self.held and place and self.at(place) and (verb != "move" or self._within(place)):
+        elif thing == self.held and place and self.at(place) and (verb not in ("move", "put") or self._within(place)):
             self.useless.add(command.strip())
 
     def _within(self, receptacle: str) -> bool:

@@ -126,7 +126,7 @@ def possible(world: World) -> list[str]:
         if place in world.closed:
             commands.append(f"open {place}")
         elif world.held and place in world.contents:
-            commands.append(f"move {world.held} to {place}")
+            commands.append(world.put(world.held, place))
         elif not world.held:
             commands += [f"take {thing} from {place}" for thing in world.contents.get(place, ()) if "lamp" not in kind(thing)]
     return commands

@@ -73,17 +73,17 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row |
 def _check_tokenizer(trajectory: Trajectory, prompt: Prompt) -> None:
     """Message by message, since a character's bytes may lie in two steps of one message."""
     ids: list[int] = []
-    text = ""
+    text, sampled = "", True
     for index, step in enumerate(trajectory.steps):
-        text += step.action
+        text, sampled = text + step.action, sampled and step.tokens is not None
         ids += [token for token in step.tokens or () if token != prompt.closer]
         ends = index + 1 == len(trajectory.steps) or trajectory.steps[index + 1].observation != ""
-        if not ends or step.tokens is None:
+        if not ends:
             continue
         read = str(prompt.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
-        if read != text:
+        if sampled and read != text:
             raise ValueError(
                 f"{trajectory.task}, seed {trajectory.seed}: this model reads the logged tokens as {read[:60]!r}, but the action "
                 f"was {text[:60]!r}; give --model the model that sampled this log"
             )
-        ids, text = [], ""
+        ids, text, sampled = [], "", True

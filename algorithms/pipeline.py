@@ -43,17 +43,20 @@ def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
     return [text for t in trajectories for s in t.steps for text in (s.observation, s.action)]
 
 
-def start_of(model: str, trajectories: Sequence[Trajectory], seed: int, folder: Path) -> Path:
-    """What training starts from: a stored model, or the tiny preset from scratch, made and stored in `folder` if it is not there.
+def scratch(trajectories: Sequence[Trajectory], seed: int) -> Loaded:
+    """The tiny preset's model, with a tokenizer trained on the log's text."""
+    tokenizer = tiny.train_tokenizer(texts_of(trajectories))
+    lm = tiny.build(tokenizer, seed=seed)
+    return Loaded(lm, tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
 
-    Its tokenizer is trained on the log's text.
-    """
+
+def start_of(model: str, trajectories: Sequence[Trajectory], seed: int, folder: Path) -> Path:
+    """What a run starts from: a stored model, or the tiny preset from scratch, made and stored in `folder` if it is not there."""
     if model != "tiny":
         return run_checkpoint(model)
     if not checkpoint.is_checkpoint(folder):
-        tokenizer = tiny.train_tokenizer(texts_of(trajectories))
-        lm = tiny.build(tokenizer, seed=seed)
-        checkpoint.save(folder, ActorCritic(lm), tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
+        made = scratch(trajectories, seed)
+        checkpoint.save(folder, ActorCritic(made.lm), made.tokenizer, made.base)
     return folder
 
 
@@ -87,7 +90,9 @@ def train_on_log(
         console.print(f"{out} is there already; give another --out to train again")
         return out
     trajectories = read(data).trajectories
-    start = checkpoint.load_policy(start_of(model, trajectories, seed, out.parent / "init"), base)
+    if model == "tiny" and training.rank:
+        raise ValueError("--rank trains adapters on a stored model, and tiny is made from scratch: give --model, or --rank 0")
+    start = scratch(trajectories, seed) if model == "tiny" else checkpoint.load_policy(run_checkpoint(model), base)
     train(method, config, training, trajectories, start, out, seed)
     console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
     return out

@@ -162,6 +162,9 @@ IMPORTERS = {"knowagent": (KnowAgent, convert)}
 def main(argv: Sequence[str]) -> None:
     """The command line."""
     name = argv[0] if argv else ""
+    if name in ("", "-h", "--help"):
+        print(__doc__)
+        return
     arguments, importer = IMPORTERS[choose("importer", name, IMPORTERS)]
     args = tyro.cli(arguments, args=argv[1:], prog=f"python -m rollouts.convert {name}")
     print_summary(importer(args), str(args.out))

@@ -80,7 +80,7 @@ def resolve_agent(name: str, sampling: Sampling, base: str | None = None) -> tup
         return SCRIPTED[name](), Header("", name)
     if name.endswith(".jsonl"):
         episodes = read(name).trajectories
-        return ReplayAgent({(t.task, t.seed): logged_actions(t) for t in episodes}), Header("", "replay")
+        return ReplayAgent({(t.task, t.seed): logged_actions(t) for t in episodes if t.end is not End.ERROR}), Header("", "replay")
     try:
         loaded = checkpoint.load_policy(run_checkpoint(name), base)
     except FileNotFoundError as error:

@@ -120,6 +120,9 @@ def read(path: str | Path) -> Log:
     log = Log()
     for record in _records(Path(path)):
         (log.headers if isinstance(record, Header) else log.trajectories).append(record)  # type: ignore[arg-type]
+    # An episode that ended by an error and was played again has two lines; the later one speaks for it.
+    last = {(t.task, t.seed): index for index, t in enumerate(log.trajectories)}
+    log.trajectories = [t for i, t in enumerate(log.trajectories) if t.end is not End.ERROR or last[t.task, t.seed] == i]
     return log
 
 

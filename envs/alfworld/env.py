@@ -108,7 +108,8 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
     def restore(self, snapshot: Snapshot) -> dict[str, Any]:
         """Go to a state that `snapshot` gave, of any episode of these games; returns its `info`.
 
-        Raises ValueError where its task is not among `tasks`.
+        Gymnasium's wrappers count episodes of their own: where `make` has put some around a new environment, `reset()` it once
+        before. Raises ValueError where the task is not among `tasks`.
         """
         scene = self._engine.restore(self._paths[self._by_name(snapshot.task)], snapshot.state)
         self._task, self._steps = snapshot.task, snapshot.steps
@@ -116,7 +117,7 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
 
     def close(self) -> None:
         """Free the engine. A later reset starts it again."""
-        self._steps = None
+        self._task, self._steps = "", None
         self._engine.close()
 
     def _info(self, scene: Scene) -> dict[str, Any]:

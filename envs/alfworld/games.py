@@ -12,7 +12,9 @@ import json
 import os
 import shutil
 import tarfile
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -192,10 +194,11 @@ def _read_listing(file: Path) -> _Listing | None:
 
 
 def _write_listing(file: Path, listing: _Listing) -> None:
-    aside = file.with_suffix(f".{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps({"version": LISTING_VERSION} | listing._asdict()), "utf-8")
+        handle, aside = tempfile.mkstemp(dir=file.parent)
+        with open(handle, "w", encoding="utf-8") as writer:
+            json.dump({"version": LISTING_VERSION} | listing._asdict(), writer)
         os.replace(aside, file)
     except OSError:
         pass  # a home that cannot be written to costs time, nothing else
@@ -218,11 +221,18 @@ def _walk(folder: Path) -> _Listing:
             paths.append(Path(here, GAME_FILE))
             continue
         with os.scandir(here) as entries:
-            below = [entry for entry in entries if entry.is_dir() and not any(word in entry.name for word in _LEFT_OUT)]
+            below = [entry for entry in entries if _is_folder(entry) and not any(word in entry.name for word in _LEFT_OUT)]
         # The stack takes from its end: real folders first, so that a task gets its own name and not a link's.
         below.sort(key=lambda entry: (entry.is_symlink(), entry.name), reverse=True)
         stack.extend(entry.path for entry in below)
     return _Listing(folders, {task: str(path) for task, path in _by_task(paths).items()})
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 # Archives
@@ -235,9 +245,8 @@ def _unpacked(archive: Path) -> Path:
     folder = cache_folder() / "unpacked" / name
     if folder.is_dir():
         return folder
-    aside = folder.with_name(f"{name}.{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=folder.parent))
     try:
         for member, open_member in _members(archive):
             target = _inside(aside, member, archive)
@@ -245,7 +254,7 @@ def _unpacked(archive: Path) -> Path:
             with open_member() as source, open(target, "wb") as copy:
                 shutil.copyfileobj(source, copy)
         os.replace(aside, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         if folder.is_dir():  # another process was faster
             return folder
         raise ValueError(f"{archive} cannot be unpacked ({type(error).__name__}: {error}): wanted a whole .zip or .tar") from error

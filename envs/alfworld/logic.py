@@ -104,14 +104,15 @@ def _atoms(formula: Any, bound: set[str], positive: bool = True) -> list[Atom]:
     head = formula[0] if isinstance(formula, list) and formula else formula
     if head == "and" and positive:
         return [atom for part in formula[1:] for atom in _atoms(part, bound)]
-    if head == "exists" and positive and len(formula) == 3:
+    if head == "exists" and positive and len(formula) == 3 and _words(formula[1]):
         variables = {word for word in formula[1] if word.startswith("?")}
         if again := variables & bound:
-            raise ValueError(f"the goal binds {', '.join(sorted(again))} twice")
-        return _atoms(formula[2], bound | variables)
+            raise ValueError(f"the goal holds {', '.join(sorted(again))} twice, which is not read here")
+        bound |= variables  # for the whole conjunction: another quantifier must take another name
+        return _atoms(formula[2], bound)
     if head == "not" and positive and len(formula) == 2:
         return _atoms(formula[1], bound, positive=False)
-    if not isinstance(head, str) or (head != "=" and head not in PREDICATES):
+    if not isinstance(head, str) or not _words(formula) or (head != "=" and head not in PREDICATES):
         raise ValueError(f"the goal holds {formula!r}: wanted and, exists, not, = and the predicates {', '.join(PREDICATES)}")
     atom = Atom(head, tuple(formula[1:]), positive)
     wanted = 2 if head == "=" else len(PREDICATES[head])
@@ -119,6 +120,10 @@ def _atoms(formula: Any, bound: set[str], positive: bool = True) -> list[Atom]:
     if len(atom.terms) != wanted or free:
         raise ValueError(f"the goal holds {formula!r}: wanted {wanted} arguments, variables only where exists binds them")
     return [atom]
+
+
+def _words(formula: Any) -> bool:
+    return isinstance(formula, list) and all(isinstance(word, str) for word in formula)
 
 
 def _selective(atoms: list[Atom]) -> tuple[Atom, ...]:

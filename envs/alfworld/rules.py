@@ -102,6 +102,9 @@ class Game:
         self.problem: Problem = parse_problem(data["pddl_problem"])
         self.grammar: Grammar = parse_grammar(data["grammar"], self.actions)
         self.goal = parse_goal(self.problem.goal)
+        named = {term for atoms in self.goal.conjunctions for atom in atoms for term in atom.terms if not term.startswith("?")}
+        if unknown := named - self.problem.objects.keys():
+            raise ValueError(f"the goal names {', '.join(sorted(unknown))}, which is not among the objects")
         facts = self.problem.facts
         self.names = object_names({argument for rows in facts.values() for row in rows for argument in row})
         if len(facts["atlocation"]) != 1:
@@ -308,6 +311,9 @@ def load_game(text: str, wording: str = "file") -> Game:
     """Read a game file's text, reworded if so wanted. Raises ValueError that says what is wrong with it."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not JSON ({error}); a cut-off download looks like this") from error
-    return Game(reword(data, wording) if isinstance(data, dict) else data)
+    try:
+        return Game(reword(data, wording) if isinstance(data, dict) else data)
+    except RecursionError as error:
+        raise ValueError("its goal is nested too deeply") from error

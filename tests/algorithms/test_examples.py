@@ -42,6 +42,12 @@ def test_tokens_of_another_tokenizer_are_refused(tokenizer: PreTrainedTokenizerF
         encode_row(episode(Step("see", "go", 1.0, (103, 111), (-1.0, -2.0))), Prompt(tokenizer), 100)
 
 
+def test_scripted_and_sampled_turns_may_be_mixed(tokenizer: PreTrainedTokenizerFast) -> None:
+    prompt = Prompt(tokenizer)
+    ids = (*prompt.tokenizer.encode("hi", add_special_tokens=False), prompt.closer)
+    assert encode_row(episode(Step("see", "go", 0.0), Step("there", "hi", 1.0, ids, (0.0,) * len(ids))), prompt, 100) is not None
+
+
 def test_a_character_cut_between_two_steps_is_no_fault(tokenizer: PreTrainedTokenizerFast) -> None:
     prompt = Prompt(tokenizer)
     first, second = prompt.tokenizer.encode("é", add_special_tokens=False)

@@ -80,6 +80,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "linked" / "train").symlink_to(data)
     (data / "again").symlink_to(tmp_path / "linked")
     (data / "broken").symlink_to(tmp_path / "nowhere")
+    (data / "itself").symlink_to(data / "itself")
     assert list(find_games(tmp_path / "linked", "train")) == sorted(TASKS)
 
 

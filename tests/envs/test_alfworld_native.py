@@ -14,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import envs
+from agents.scripted import ExpertAgent
 from benchmarks.alfworld_engine import Times, choose, compare
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.games import find_games
@@ -22,6 +24,8 @@ from envs.alfworld.logic import parse_goal
 from envs.alfworld.native_engine import NativeEngine
 from envs.alfworld.rules import Game, World, object_names
 from envs.alfworld.textworld_engine import TextWorldEngine
+from rollouts.collect import collect, episode_keys
+from rollouts.trajectory import Trajectory
 from tests.envs.alfworld_house import FACTS, GOALS, game, write
 
 OLD_RULES = Path(os.environ.get("REASONING_DATA") or Path(__file__).parents[3] / "shared" / "data") / "alfworld_old_grammar"
@@ -74,6 +78,15 @@ def test_both_wordings_are_those_of_the_releases(tmp_path: Path) -> None:
             assert (scenes[0].text, commands[0], scenes[0].won) == (scenes[1].text, commands[1], scenes[1].won)
             command = rng.choice(commands[0])
             scenes = theirs.step(command), ours.step(command)
+
+
+@pytest.mark.parametrize("wording", ["put", "move"])
+def test_the_expert_reads_either_wording(tmp_path: Path, wording: str) -> None:
+    write(tmp_path, game("put a hot apple in countertop"))
+    found: list[Trajectory] = []
+    make = lambda: envs.make("alfworld", games=str(tmp_path), wording=wording)  # noqa: E731
+    collect(make, ExpertAgent(), episode_keys(make(), None), found.append)
+    assert found[0].success
 
 
 def test_textworld_is_reworded_too(tmp_path: Path) -> None:
@@ -231,6 +244,8 @@ def broken(**parts: Any) -> dict[str, object]:
         (json.dumps(game(facts=FACTS + "(openable Cabinet_bar__plus_09_dot_00)")), "names 'cabinet_bar__plus_09_dot_00'"),
         (json.dumps(game(facts=FACTS + "(isHot)")), "has 0 arguments, wanted 1"),
         (json.dumps(game(facts=FACTS + "oops")), "not a fact: 'oops'"),
+        ("[" * 100_000, "not JSON"),
+        (json.dumps(broken(pddl_problem=str(game()["pddl_problem"]).replace("?o MugType", "?o JugType"))), "goal names jugtype"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_game_is_named_with_the_reason(tmp_path: Path, content: str, message: str) -> None:
@@ -272,6 +287,9 @@ def test_an_unknown_query_is_refused(query: str) -> None:
         ["isclean", "?o"],
         ["exists", ["?o", "-", "object"], ["isshiny", "?o"]],
         ["exists", ["?o"], ["holds", "?o"]],
+        ["exists", [["?o"]], ["isclean", "?o"]],
+        ["exists", ["?o"], ["holds", "?o", ["x"]]],
+        ["exists", ["?r"], ["and", ["exists", ["?o"], ["inreceptacle", "?o", "?r"]], ["exists", ["?o"], ["ishot", "?o"]]]],
     ],
 )
 def test_an_unknown_goal_is_refused(goal: Any) -> None:

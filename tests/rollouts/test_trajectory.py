@@ -114,6 +114,8 @@ def test_an_episode_that_ended_by_an_error_is_played_again(tmp_path: Path) -> No
         log.append(broken)
     with LogWriter(tmp_path / "log.jsonl", HEADER) as log:
         assert (log.previous, log.written) == ([], set())
+        log.append(episode())
+    assert read(tmp_path / "log.jsonl").trajectories == [episode()]
 
 
 def test_bytes_that_are_no_text_name_the_line(tmp_path: Path) -> None:

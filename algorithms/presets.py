@@ -36,7 +36,7 @@ class Work:
 WORK = {
     "math": Work(demos=1500, tasks=1500, samples=5, eval_tasks=500, held_out="test", action_tokens=128, parallel=128),
     "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out="test", action_tokens=128, parallel=128),
-    "alfworld": Work(demos=300, tasks=60, samples=5, eval_tasks=134, held_out="valid_unseen", action_tokens=32, parallel=64),
+    "alfworld": Work(demos=300, tasks=30, samples=5, eval_tasks=30, held_out="valid_unseen", action_tokens=32, parallel=64),
 }
 OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out="")
 """For any other environment; its tasks are not split."""

@@ -145,10 +145,11 @@ def throughput(paths: list[Path], seconds: float) -> dict[str, float]:
     found["gym.make, steps/s with resets"] = rate(play_env, seconds)
     for kind in ("sync", "async"):
         vector = gym.make_vec("AlfWorld-v0", num_envs=8, vectorization_mode=kind, games=paths)
-        _, infos = vector.reset(seed=0)
+        state = {"infos": vector.reset(seed=0)[1]}
 
-        def play_vector(vector: gym.vector.VectorEnv = vector, infos: dict = infos) -> int:
-            _, _, _, _, infos = vector.step([rng.choice(commands or ["look"]) for commands in infos["admissible_commands"]])
+        def play_vector(vector: gym.vector.VectorEnv = vector, state: dict = state) -> int:
+            commands = state["infos"]["admissible_commands"]
+            *_, state["infos"] = vector.step([rng.choice(some) for some in commands])
             return 8
 
         found[f"{kind} vector of 8, steps/s"] = rate(play_vector, seconds)

@@ -12,16 +12,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
 from agents import tiny
+from envs.alfworld.games import TASK_TYPES
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "alfworld_games" / "games.tar.xz"
-TASK_TYPES = (
-    "pick_and_place_simple",
-    "look_at_obj_in_light",
-    "pick_clean_then_place_in_recep",
-    "pick_heat_then_place_in_recep",
-    "pick_cool_then_place_in_recep",
-    "pick_two_obj_and_place",
-)
 
 
 @pytest.fixture(autouse=True)

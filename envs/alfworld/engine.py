@@ -1,4 +1,4 @@
-"""What an engine gives: the rules of one game at a time, behind three methods; the environment knows none of them."""
+"""What an engine gives: the rules of one game at a time, behind a few methods; the environment knows none of them."""
 
 from __future__ import annotations
 

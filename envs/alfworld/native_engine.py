@@ -13,7 +13,7 @@ from envs.alfworld.wording import WORDINGS
 from envs.hints import choose
 
 KEPT_GAMES = 512
-"""Games of a process that stay read, a few hundred kilobytes each."""
+"""Games of a process that stay read, some 200 kilobytes each."""
 
 
 class NativeEngine:

@@ -269,6 +269,8 @@ class World:
         for receptacle in near:
             yield from self._at_receptacle(agent, here, receptacle, held)
         for thing in held:
+            # The domain means to let what lies in reach be examined too, but a stray comma ("?l - location, ?r - receptacle")
+            # asks for a type that nothing has: only what is held can be.
             yield "examineobject", (agent, thing)
             yield from self._with_held(agent, here, near, thing)
 
@@ -285,8 +287,6 @@ class World:
                 return
             yield "closeobject", (agent, here, receptacle)
         for thing in inside:
-            # The domain means to let what lies in reach be examined too, but a stray comma ("?l - location, ?r - receptacle")
-            # asks for a type that nothing has: only what is held can be.
             if not facts["holdsany"] and (thing,) in facts["pickupable"]:
                 yield "pickupobject", (agent, here, thing, receptacle)
         for thing in held:

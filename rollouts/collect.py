@@ -233,8 +233,7 @@ def collect_log(
     """Collect into a log, going on with what is there; returns the episodes that were asked for. Shows a progress bar.
 
     Raises:
-        ValueError: a number that makes no sense, or what `env_maker` and `LogWriter` raise.
-        RuntimeError: every episode ended by an error.
+        ValueError: a number that makes no sense, every episode ended by an error, or what `env_maker` and `LogWriter` raise.
     """
     for name, number in (("episodes", 1 if episodes is None else episodes), ("samples", samples), ("parallel", parallel)):
         if number < 1:
@@ -257,7 +256,7 @@ def collect_log(
 
             collect(make, agent, todo, sink, parallel, env_id)
     if found and all(trajectory.end is End.ERROR for trajectory in found):
-        raise RuntimeError(f"every episode ended by an error; the first, {found[0].task}: {found[0].final}")
+        raise ValueError(f"every episode ended by an error; the first, {found[0].task}: {found[0].final}")
     return found
 
 

@@ -203,6 +203,13 @@ def test_only_what_was_asked_for_is_reported(tmp_path: Path) -> None:
     assert len(read(tmp_path / "log.jsonl").trajectories) == 8 + 2 + 5
 
 
+def test_a_collection_of_errors_alone_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scripted, "tasks", ("bad",))
+    monkeypatch.setattr(envs, "make", lambda name, **_: Scripted())
+    with pytest.raises(ValueError, match="every episode ended by an error; the first, bad: RuntimeError: the simulator broke"):
+        collect_log("scripted", {}, Says(), Header("", "says"), tmp_path / "log.jsonl")
+
+
 @pytest.mark.parametrize("wrong", [{"episodes": 0}, {"samples": 0}, {"parallel": 0}, {"parallel": -1}])
 def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"--{next(iter(wrong))} must be at least 1"):

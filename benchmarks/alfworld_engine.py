@@ -28,9 +28,10 @@ from rich.progress import track
 from rich.table import Table
 
 import envs
-from envs.alfworld.engine import Engine, Scene, make_engine
-from envs.alfworld.games import SPLITS, find_games
+from envs.alfworld.engine import Engine, Scene, Source, make_engine
+from envs.alfworld.games import SPLITS, task_type
 from envs.alfworld.native_engine import NativeEngine, forget_games
+from envs.alfworld.sources import find_sources
 
 console = Console()
 NONSENSE = (
@@ -78,15 +79,15 @@ def choose(rng: random.Random, scene: Scene, walkthrough: list[str]) -> str:
     return rng.choice(verbs[rng.choice(sorted(verbs))])
 
 
-def compare(path: Path, steps: int, seed: int, times: dict[str, Times]) -> tuple[int, Counter[str], str]:
+def compare(source: Source, steps: int, seed: int, times: dict[str, Times]) -> tuple[int, Counter[str], str]:
     """Play one game in lockstep; returns the steps compared, the verbs that did something, and the first difference ("")."""
     engines: dict[str, Engine] = {name: make_engine(name) for name in ("textworld", "native")}
-    rng, verbs = random.Random(f"{seed}|{path.parent.name}"), Counter[str]()
-    walkthrough = list(json.loads(path.read_text())["walkthrough"])
+    rng, verbs = random.Random(f"{seed}|{source}"), Counter[str]()
+    walkthrough = list(json.loads(source.read())["walkthrough"])
     try:
         for name, engine in engines.items():
-            timed(times[name].first, lambda engine=engine: engine.reset(path))
-        theirs, ours = (timed(times[name].again, lambda engine=engine: engine.reset(path)) for name, engine in engines.items())
+            timed(times[name].first, lambda engine=engine: engine.reset(source))
+        theirs, ours = (timed(times[name].again, lambda engine=engine: engine.reset(source)) for name, engine in engines.items())
         if theirs != ours:
             return 0, verbs, f"reset: {theirs} != {ours}"
         for number in range(steps):
@@ -104,34 +105,34 @@ def compare(path: Path, steps: int, seed: int, times: dict[str, Times]) -> tuple
             engine.close()
 
 
-def spread(games: str | None, sample: int, seed: int) -> list[tuple[str, str, Path]]:
-    """(split, task type, path) of `sample` games, in turn over splits and task types."""
-    groups: dict[tuple[str, str], list[Path]] = {}
+def spread(games: str | None, sample: int, seed: int) -> list[tuple[str, str, Source]]:
+    """(split, task id, source) of `sample` games, in turn over splits and task types."""
+    groups: dict[tuple[str, str], list[tuple[str, str, Source]]] = {}
     for split in SPLITS:
-        for task, path in find_games(games, split).items():
-            groups.setdefault((split, task.split("-")[0]), []).append(path)
+        for task, source in find_sources(games, split).items():
+            groups.setdefault((split, task_type(task)), []).append((split, task, source))
     rng = random.Random(seed)
-    for paths in groups.values():
-        rng.shuffle(paths)
-    found: list[tuple[str, str, Path]] = []
+    for group in groups.values():
+        rng.shuffle(group)
+    found: list[tuple[str, str, Source]] = []
     while len(found) < sample and any(groups.values()):
-        found += [(*group, paths.pop()) for group, paths in groups.items() if paths]
+        found += [group.pop() for group in groups.values() if group]
     return found[:sample]
 
 
-def throughput(paths: list[Path], seconds: float) -> dict[str, float]:
+def throughput(games: dict[str, Source], seconds: float) -> dict[str, float]:
     """Steps a second of the native engine alone, of the whole environment, and of sync and async vectors, by random play."""
     rng = random.Random(0)
-    engine = NativeEngine()
+    engine, sources = NativeEngine(), list(games.values())
     found = {}
 
     def play_engine() -> int:
-        scene = engine.reset(rng.choice(paths))
+        scene = engine.reset(rng.choice(sources))
         for _ in range(40):
             scene = engine.step(rng.choice(scene.commands))
         return 40
 
-    env = gym.make("AlfWorld-v0", games=paths)
+    env = gym.make("AlfWorld-v0", games=games)
 
     def play_env() -> int:
         _, info = env.reset(seed=rng.randrange(1000))
@@ -144,7 +145,7 @@ def throughput(paths: list[Path], seconds: float) -> dict[str, float]:
     found["engine, steps/s with resets"] = rate(play_engine, seconds)
     found["gym.make, steps/s with resets"] = rate(play_env, seconds)
     for kind in ("sync", "async"):
-        vector = gym.make_vec("AlfWorld-v0", num_envs=8, vectorization_mode=kind, games=paths)
+        vector = gym.make_vec("AlfWorld-v0", num_envs=8, vectorization_mode=kind, games=games)
         state = {"infos": vector.reset(seed=0)[1]}
 
         def play_vector(vector: gym.vector.VectorEnv = vector, state: dict = state) -> int:
@@ -165,24 +166,25 @@ def rate(play: Callable[[], int], seconds: float) -> float:
     return steps / (time.perf_counter() - began)
 
 
-def memory(paths: list[Path]) -> float:
+def memory(games: dict[str, Source]) -> float:
     """Kilobytes of one more environment, each on a game of its own, after the first."""
     forget_games()
-    kept = [envs.make("alfworld", games=[paths[0]])]
+    first, *others = [{task: source} for task, source in games.items()]
+    kept = [envs.make("alfworld", games=first)]
     kept[0].reset()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    for path in paths[1:]:
-        kept.append(envs.make("alfworld", games=[path]))
+    for one in others:
+        kept.append(envs.make("alfworld", games=one))
         kept[-1].reset()
     used = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    return used / 1024 / (len(paths) - 1)
+    return used / 1024 / len(others)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--games", help="folder of the official games (default: $ALFWORLD_DATA)")
+    parser.add_argument("--games", help="folder of the official games (default: $ALFWORLD_DATA), or generated")
     parser.add_argument("--sample", type=int, default=60, help="games")
     parser.add_argument("--steps", type=int, default=40, help="steps a game")
     parser.add_argument("--seed", type=int, default=0)
@@ -192,16 +194,16 @@ def main() -> None:
     chosen = spread(arguments.games, arguments.sample, arguments.seed)
     times = {name: Times() for name in ("textworld", "native")}
     compared, different, verbs = Counter[tuple[str, str]](), [], Counter[str]()
-    for split, kind, path in track(chosen, "both engines in lockstep", console=console):
-        steps, seen, difference = compare(path, arguments.steps, arguments.seed, times)
-        compared[split, kind] += steps
+    for split, task, source in track(chosen, "both engines in lockstep", console=console):
+        steps, seen, difference = compare(source, arguments.steps, arguments.seed, times)
+        compared[split, task_type(task)] += steps
         verbs += seen
         if difference:
-            different.append(f"{path}: {difference}")
+            different.append(f"{source}: {difference}")
     report(compared, verbs, different, times)
-    paths = [path for _, _, path in chosen]
-    speeds = throughput(paths, arguments.seconds)
-    kilobytes = memory(paths)
+    games = {task: source for _, task, source in chosen}
+    speeds = throughput(games, arguments.seconds)
+    kilobytes = memory(games)
     for name, speed in speeds.items():
         console.print(f"native {name}: {speed:,.0f}")
     console.print(f"native, memory of one more environment on a game of its own: {kilobytes:,.0f} KiB")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from envs.hints import choose
@@ -26,11 +26,23 @@ class Scene(NamedTuple):
     won: bool
 
 
-class Engine(Protocol):
-    """Plays one game at a time. The same commands after `reset` of the same file give the same scenes."""
+class Source(Protocol):
+    """Where the text of a game comes from. `str()` names it in errors; equal sources of the same version are the same game."""
 
-    def reset(self, path: Path) -> Scene:
-        """Start the game in the file `path` afresh. Raises ValueError where the file is no game."""
+    def read(self) -> str:
+        """The text of the game file. Raises OSError where it cannot be read."""
+        ...
+
+    def version(self) -> Hashable:
+        """What changes when the text does."""
+        ...
+
+
+class Engine(Protocol):
+    """Plays one game at a time. The same commands after `reset` of the same game give the same scenes."""
+
+    def reset(self, source: Source) -> Scene:
+        """Start a game afresh. Raises ValueError where the source is no game."""
         ...
 
     def step(self, command: str) -> Scene:
@@ -41,8 +53,8 @@ class Engine(Protocol):
         """The state of the game, as plain picklable data. Raises NotImplementedError where the engine cannot tell."""
         ...
 
-    def restore(self, path: Path, state: Any) -> Scene:
-        """Go to a state of the game in the file `path`; the scene's text is empty. Raises as `snapshot` and `reset`."""
+    def restore(self, source: Source, state: Any) -> Scene:
+        """Go to a state of a game; the scene's text is empty. Raises as `snapshot` and `reset`."""
         ...
 
     def close(self) -> None:

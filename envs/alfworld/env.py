@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import gymnasium
 from gymnasium.error import ResetNeeded
 
-from envs.alfworld.engine import Engine, Scene, make_engine
-from envs.alfworld.games import find_games, task_id
+from envs.alfworld.engine import Engine, Scene, Source, make_engine
+from envs.alfworld.games import task_id
+from envs.alfworld.generator import Difficulty
+from envs.alfworld.sources import find_sources
 from envs.hints import did_you_mean
 from envs.text import UnicodeText
 
@@ -41,27 +43,28 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
 
     def __init__(
         self,
-        games: str | Path | Sequence[str | Path] | None = None,
+        games: str | Path | Sequence[str | Path] | Mapping[str, Source] | None = None,
         split: str = "train",
         engine: str = "native",
         max_steps: int = 40,
         task_types: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
         wording: str = "file",
+        difficulty: str | Mapping[str, int | None] | Difficulty | None = None,
     ) -> None:
-        """Choose the games (see `envs.alfworld.games.find_games`), the engine by name, the limit of commands and the wording.
+        """Choose the games (see `envs.alfworld.sources.find_sources`), the engine by name, the limit of commands and the wording.
 
         `wording` is "file" (the game's own), or that of the older releases ("put": put X in/on Y) or the newer ("move": move X
         to Y), whatever the file has.
 
-        Raises ValueError for an unknown split, task type, engine or wording or a limit below 1, FileNotFoundError where there
-        are no games.
+        Raises ValueError for an unknown split, task type, engine, wording or difficulty or a limit below 1, FileNotFoundError
+        where there are no games.
         """
         if max_steps < 1:
             raise ValueError(f"max_steps={max_steps}: an episode needs at least one step; the papers use 40.")
         self._engine: Engine = make_engine(engine, wording)
-        self._paths = find_games(games, split, task_types, scenes)
-        self.tasks: Sequence[str] = tuple(self._paths)
+        self._sources = find_sources(games, split, task_types, scenes, difficulty)
+        self.tasks: Sequence[str] = tuple(self._sources)
         self.max_steps = max_steps
         self.observation_space = UnicodeText(max_length=MAX_CHARACTERS)
         self.action_space = UnicodeText(max_length=MAX_CHARACTERS)
@@ -76,7 +79,7 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         super().reset(seed=seed)
         task = self._choose(options or {})
         self._steps = None
-        scene = self._engine.reset(self._paths[task])
+        scene = self._engine.reset(self._sources[task])
         self._task, self._steps = task, 0
         return scene.text, self._info(scene)
 
@@ -111,9 +114,13 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         Gymnasium's wrappers count episodes of their own: where `make` has put some around a new environment, `reset()` it once
         before. Raises ValueError where the task is not among `tasks`.
         """
-        scene = self._engine.restore(self._paths[self._by_name(snapshot.task)], snapshot.state)
+        scene = self._engine.restore(self._sources[self._by_name(snapshot.task)], snapshot.state)
         self._task, self._steps = snapshot.task, snapshot.steps
         return self._info(scene)
+
+    def source(self, task: str) -> Source:
+        """Where the game of a task comes from. Raises ValueError for a task that is not among `tasks`."""
+        return self._sources[self._by_name(task)]
 
     def close(self) -> None:
         """Free the engine. A later reset starts it again."""
@@ -133,8 +140,8 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         return self._by_name(str(wanted)) if isinstance(wanted, str | Path) else self._by_index(wanted)
 
     def _by_name(self, name: str) -> str:
-        task = name if name in self._paths else task_id(name)
-        if task not in self._paths:
+        task = name if name in self._sources else task_id(name)
+        if task not in self._sources:
             hint = did_you_mean(name, self.tasks)
             raise ValueError(f"AlfWorld: no task {name!r} among {len(self.tasks)} games, see env.tasks.{hint}")
         return task

@@ -32,9 +32,12 @@ TASK_TYPES = (
 )
 GAME_FILE = "game.tw-pddl"
 VARIABLE = "ALFWORLD_DATA"
+HOME = Path.home() / ".cache" / "alfworld"
+"""Where `alfworld-download` puts the games."""
 ARCHIVES = (".zip", ".tar", ".tar.xz", ".tar.gz", ".tgz")
 
 _HOW_TO_GET = (
+    "games='generated' plays without any. "
     f"To get the official games: run `alfworld-download` (it comes with the pip package alfworld), then "
     f"`export {VARIABLE}=THE_FOLDER`; or pass games=FOLDER, games=ARCHIVE or games=[paths of {GAME_FILE} files]."
 )
@@ -97,7 +100,7 @@ def _wanted(task: str, task_types: Sequence[str] | None, scenes: Sequence[int] |
 
 def _all_games(games: str | Path | Sequence[str | Path] | None, split: str) -> dict[str, Path]:
     if games is None:
-        games = os.environ.get(VARIABLE) or Path.home() / ".cache" / "alfworld"
+        games = os.environ.get(VARIABLE) or HOME
     if not isinstance(games, str | Path):
         if not games:
             raise FileNotFoundError(f"games is an empty list. {_HOW_TO_GET}")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
-from pathlib import Path
+from collections.abc import Hashable
 from typing import Any
 
-from envs.alfworld.engine import Scene, without_banner
+from envs.alfworld.engine import Scene, Source, without_banner
 from envs.alfworld.rules import Game, World, load_game
 from envs.alfworld.wording import WORDINGS
 from envs.hints import choose
@@ -23,9 +22,9 @@ class NativeEngine:
         self._wording = choose("wording", wording, WORDINGS)
         self._world: World | None = None
 
-    def reset(self, path: Path) -> Scene:
-        """Start a game. Raises ValueError for a file that is not a game, with what is wrong with it."""
-        world = self._world = World(_read(path, self._wording))
+    def reset(self, source: Source) -> Scene:
+        """Start a game. Raises ValueError for what is not a game, with what is wrong with it."""
+        world = self._world = World(_read(source, self._wording))
         return Scene(without_banner(world.intro()), world.commands, world.won)
 
     def step(self, command: str) -> Scene:
@@ -39,9 +38,9 @@ class NativeEngine:
         assert self._world is not None, "reset() comes first"
         return self._world.snapshot()
 
-    def restore(self, path: Path, state: Any) -> Scene:
+    def restore(self, source: Source, state: Any) -> Scene:
         """Go to a state of a game."""
-        game = _read(path, self._wording)
+        game = _read(source, self._wording)
         if self._world is None or self._world.game is not game:
             self._world = World(game)
         self._world.restore(state)
@@ -52,17 +51,16 @@ class NativeEngine:
         self._world = None
 
 
-def _read(path: Path, wording: str) -> Game:
-    stat = os.stat(path)
-    return _read_version(str(path), stat.st_mtime_ns, stat.st_size, wording)
+def _read(source: Source, wording: str) -> Game:
+    return _read_version(source, source.version(), wording)
 
 
 @functools.lru_cache(maxsize=KEPT_GAMES)
-def _read_version(path: str, _modified: int, _size: int, wording: str) -> Game:
+def _read_version(source: Source, _version: Hashable, wording: str) -> Game:
     try:
-        return load_game(Path(path).read_text(encoding="utf-8"), wording)
+        return load_game(source.read(), wording)
     except ValueError as error:
-        raise ValueError(f"{path} is not an ALFWorld game that can be played: {error}") from error
+        raise ValueError(f"{source} is not an ALFWorld game that can be played: {error}") from error
 
 
 def forget_games() -> None:

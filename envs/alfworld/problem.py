@@ -7,6 +7,7 @@ game. PDDL knows no case: everything is lower case here, as it is in the planner
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,13 @@ def parse_problem(text: str) -> Problem:
     objects = _objects(_section(text, "objects", "init"))
     facts = _facts(_section(text, "init", "goal"), objects)
     return Problem(objects, facts, _goal(text))
+
+
+def write_problem(name: str, objects: Mapping[str, str], facts: Iterable[Fact], goal: str) -> str:
+    """Write a problem that `parse_problem` reads: ids with their types, facts with their predicate first, the goal's formula."""
+    listed = "\n".join(f"  {one} - {kind}" for one, kind in objects.items())
+    held = "\n".join(f"  ({' '.join(fact)})" for fact in facts)
+    return f"(define (problem {name})\n(:domain alfred)\n(:objects\n{listed}\n)\n(:init\n{held}\n)\n{goal}\n)\n"
 
 
 def _section(text: str, name: str, following: str) -> str:

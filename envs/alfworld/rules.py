@@ -11,8 +11,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from envs.alfworld.grammar import Grammar, Narrator, parse_grammar
 from envs.alfworld.logic import Facts, facts_with, parse_goal
@@ -84,13 +84,13 @@ Move = tuple[str, Fact]
 class Game:
     """What never changes in one game: read once, shared by everybody who plays it."""
 
-    def __init__(self, data: dict[str, str]) -> None:
+    def __init__(self, data: Mapping[str, Any]) -> None:
         """Read the content of a game file.
 
         Raises ValueError for a part that is missing, cut off or unknown.
         """
         for part in ("pddl_domain", "grammar", "pddl_problem"):
-            if not isinstance(data, dict) or not isinstance(data.get(part), str):
+            if not isinstance(data, Mapping) or not isinstance(data.get(part), str):
                 raise ValueError(f"there is no text under {part!r}")
         domain = _known(data["pddl_domain"])
         self.actions = domain.actions

@@ -10,12 +10,11 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from envs.alfworld.engine import Scene, without_banner
+from envs.alfworld.engine import Scene, Source, without_banner
 from envs.alfworld.wording import WORDINGS, reword
 from envs.hints import choose
 
@@ -30,19 +29,19 @@ class TextWorldEngine:
     def __init__(self, wording: str = "file") -> None:
         self._wording = choose("wording", wording, WORDINGS)
         self._env: Any = None  # alfworld's wrapper around TextWorld's PddlEnv
-        self._loaded: tuple[Path, int] | None = None
+        self._loaded: tuple[Source, Hashable] | None = None
 
-    def reset(self, path: Path) -> Scene:
-        """Start a game. One that is already loaded and unchanged on disk is not parsed again.
+    def reset(self, source: Source) -> Scene:
+        """Start a game. One that is already loaded and unchanged is not parsed again.
 
-        Raises ValueError for a file that is not a game.
+        Raises ValueError for what is not a game.
         """
         self._env = self._env or (_IDLE.pop() if _IDLE else _make_env())
-        version = (path, os.stat(path).st_mtime_ns)
+        version = (source, source.version())
         with _translating_once():
             if version != self._loaded:
                 self._loaded = None  # a load that fails must not leave the old game's name behind
-                self._load(path)
+                self._load(source)
                 self._loaded = version
             return _scene(self._env.reset())
 
@@ -55,7 +54,7 @@ class TextWorldEngine:
         """Raises NotImplementedError: the planner's library keeps the state to itself."""
         raise NotImplementedError("engine='textworld' cannot save or restore a state: use engine='native'")
 
-    def restore(self, path: Path, state: Any) -> Scene:
+    def restore(self, source: Source, state: Any) -> Scene:
         """Raises NotImplementedError, as `snapshot`."""
         return self.snapshot()
 
@@ -65,16 +64,14 @@ class TextWorldEngine:
             _IDLE.append(self._env)
             self._env = self._loaded = None
 
-    def _load(self, path: Path) -> None:
+    def _load(self, source: Source) -> None:
         try:
-            # A path where nothing is reworded: upstream then knows its file's name.
-            file = self._wording == "file"
-            self._env.load(str(path) if file else reword(json.loads(path.read_text("utf-8")), self._wording))
+            self._env.load(reword(json.loads(source.read()), self._wording))
         # Three parsers, each with errors of its own; the planner's calls exit().
         except (Exception, SystemExit) as error:
             what = f"{type(error).__name__}: {str(error)[:200]}"
             raise ValueError(
-                f"{path} is not an ALFWorld game ({what}): wanted a JSON object with pddl_domain, grammar and "
+                f"{source} is not an ALFWorld game ({what}): wanted a JSON object with pddl_domain, grammar and "
                 "pddl_problem. A cut-off download looks like this; fetch the file again."
             ) from error
 

@@ -19,6 +19,7 @@ from envs.alfworld import engine, games
 from envs.alfworld.engine import BANNER, Scene
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.games import find_games, task_id
+from envs.alfworld.sources import GameFile
 from envs.alfworld.textworld_engine import TextWorldEngine
 
 TASKS = ("pick_and_place_simple-Mug-None-Desk-308/trial_T1", "look_at_obj_in_light-Pen-None-DeskLamp-308/trial_T2")
@@ -38,8 +39,8 @@ class ThreeSteps:
     def __init__(self, wording: str) -> None:
         pass
 
-    def reset(self, path: Path) -> Scene:
-        return Scene(f"You are in {task_id(path)}.", ["look", "win"], False)
+    def reset(self, source: GameFile) -> Scene:
+        return Scene(f"You are in {task_id(source.path)}.", ["look", "win"], False)
 
     def step(self, command: str) -> Scene:
         return Scene("Nothing happens.", ["look", "win"], command == "win")
@@ -235,7 +236,7 @@ def test_the_environment_says_what_is_wrong(make_env) -> None:
     with pytest.raises(ValueError, match="max_steps=0"):
         make_env(max_steps=0)
     with pytest.raises(ValueError, match=r"engine='textwrld'.*'textworld'"):
-        AlfWorldEnv(env._paths.values(), engine="textwrld")
+        AlfWorldEnv(env._sources, engine="textwrld")
 
 
 # The TextWorld engine, on official games
@@ -260,7 +261,7 @@ def test_walkthroughs_win_and_a_restart_repeats_exactly(real: AlfWorldEnv) -> No
     assert len({task.split("-")[0] for task in real.tasks}) == len(real.tasks) >= 1
     task, walkthrough, episode = "", [], []
     for task in real.tasks[::2]:  # the expert's test plays the others too; TextWorld is slow
-        walkthrough = json.loads(real._paths[task].read_text())["walkthrough"]
+        walkthrough = json.loads(real.source(task).read())["walkthrough"]
         episode = play(real, task, walkthrough)
         text, info = episode[0]
         assert text.startswith("You are in the middle of a room.") and "Your task is to: " in text
@@ -276,12 +277,13 @@ def test_the_engine_is_upstream_to_the_letter(real: AlfWorldEnv) -> None:
     import textworld
     from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
 
-    path = real._paths[real.tasks[-1]]
+    source = real.source(real.tasks[-1])
+    assert isinstance(source, GameFile)
     infos = textworld.EnvInfos(feedback=True, won=True, admissible_commands=True)
-    upstream = textworld.start(str(path), infos, wrappers=[AlfredDemangler])
+    upstream = textworld.start(str(source.path), infos, wrappers=[AlfredDemangler])
     ours = TextWorldEngine()
-    state, scene = upstream.reset(), ours.reset(path)
-    for command in [*json.loads(path.read_text())["walkthrough"], "nonsense", "look", "inventory", "help"]:
+    state, scene = upstream.reset(), ours.reset(source)
+    for command in [*json.loads(source.read())["walkthrough"], "nonsense", "look", "inventory", "help"]:
         assert scene.text == state["feedback"].replace(BANNER, "").strip()
         assert (scene.commands, scene.won) == (state["admissible_commands"], state["won"])
         state, scene = upstream.step(command)[0], ours.step(command)
@@ -318,7 +320,7 @@ def test_a_broken_game_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_a_game_with_a_cut_problem_is_named(real: AlfWorldEnv, tmp_path: Path) -> None:
-    game = json.loads(real._paths[real.tasks[0]].read_text())
+    game = json.loads(real.source(real.tasks[0]).read())
     game["pddl_problem"] = game["pddl_problem"][:20_000]
     make_games(tmp_path, TASKS[:1], json.dumps(game))
     env = AlfWorldEnv(tmp_path, engine="textworld")

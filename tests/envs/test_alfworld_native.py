@@ -23,6 +23,7 @@ from envs.alfworld.grammar import parse_expression, parse_query, parse_symbols
 from envs.alfworld.logic import parse_goal
 from envs.alfworld.native_engine import NativeEngine
 from envs.alfworld.rules import Game, World, object_names
+from envs.alfworld.sources import GameFile
 from envs.alfworld.textworld_engine import TextWorldEngine
 from rollouts.collect import collect, episode_keys
 from rollouts.trajectory import Trajectory
@@ -42,7 +43,7 @@ def test_official_games_are_played_text_for_text(alfworld_games: Path) -> None:
     """One game of each task type of valid_unseen, in lockstep: random, walkthrough's and nonsense commands."""
     chosen = {task.split("-")[0]: path for task, path in find_games(alfworld_games, "valid_unseen").items()}
     for path in chosen.values():
-        steps, verbs, difference = compare(path, 15, 1, times())
+        steps, verbs, difference = compare(GameFile(path), 15, 1, times())
         assert difference == ""
         assert steps == 15 and len(verbs) > 4
 
@@ -50,7 +51,7 @@ def test_official_games_are_played_text_for_text(alfworld_games: Path) -> None:
 @pytest.mark.parametrize("goal", GOALS)
 def test_a_small_house_is_played_text_for_text(goal: str, tmp_path: Path) -> None:
     """Needs no download; small enough to come to rare states: two at one place, things put down where they were not."""
-    steps, _, difference = compare(write(tmp_path, game(goal)), 60, sorted(GOALS).index(goal), times())
+    steps, _, difference = compare(GameFile(write(tmp_path, game(goal))), 60, sorted(GOALS).index(goal), times())
     assert (steps, difference) == (60, "")
 
 
@@ -59,7 +60,7 @@ def test_the_older_release_is_played_text_for_text(tmp_path: Path) -> None:
     if not OLD_RULES.is_dir():
         pytest.skip(f"needs the older release's domain and grammar: there is no {OLD_RULES}")
     path = write(tmp_path, game(old_rules=OLD_RULES))
-    steps, verbs, difference = compare(path, 80, 0, times())
+    steps, verbs, difference = compare(GameFile(path), 80, 0, times())
     assert (steps, difference) == (80, "")
     assert "put" in verbs and "move" not in verbs
 
@@ -72,7 +73,7 @@ def test_both_wordings_are_those_of_the_releases(tmp_path: Path) -> None:
     pairs = [(old, "file", new, "put"), (new, "file", old, "move")]
     for one, one_wording, other, other_wording in pairs:
         theirs, ours = NativeEngine(one_wording), NativeEngine(other_wording)
-        scenes, rng = (theirs.reset(one), ours.reset(other)), random.Random(0)
+        scenes, rng = (theirs.reset(GameFile(one)), ours.reset(GameFile(other))), random.Random(0)
         for _ in range(100):
             commands = [[c for c in scene.commands if c != "help"] for scene in scenes]
             assert (scenes[0].text, commands[0], scenes[0].won) == (scenes[1].text, commands[1], scenes[1].won)
@@ -92,7 +93,7 @@ def test_the_expert_reads_either_wording(tmp_path: Path, wording: str) -> None:
 def test_textworld_is_reworded_too(tmp_path: Path) -> None:
     path = write(tmp_path, game())
     engine = TextWorldEngine("put")
-    engine.reset(path)
+    engine.reset(GameFile(path))
     engine.step("go to countertop 1")
     assert "put knife 1 in/on countertop 1" in engine.step("take knife 1 from countertop 1").commands
     engine.close()
@@ -103,7 +104,7 @@ def test_an_unknown_wording_is_refused(tmp_path: Path) -> None:
         NativeEngine("putt")
     strange = game() | {"grammar": str(game()["grammar"]).replace("move {o} to {r}", "lay {o} on {r}")}
     with pytest.raises(ValueError, match="has neither"):
-        NativeEngine("put").reset(write(tmp_path, strange))
+        NativeEngine("put").reset(GameFile(write(tmp_path, strange)))
 
 
 @settings(max_examples=200, deadline=None)
@@ -163,7 +164,7 @@ def test_walkthroughs_win(alfworld_games: Path) -> None:
     env = AlfWorldEnv(alfworld_games, "valid_unseen")
     for task in env.tasks:
         env.reset(options={"task": task})
-        commands = json.loads(env._paths[task].read_text())["walkthrough"]
+        commands = json.loads(env.source(task).read())["walkthrough"]
         ends = [env.step(command)[1:4] for command in commands]
         assert ends == [(0.0, False, False)] * (len(commands) - 1) + [(1.0, True, False)]
 
@@ -253,7 +254,7 @@ def test_a_file_that_is_no_game_is_named_with_the_reason(tmp_path: Path, content
     path.parent.mkdir(parents=True)
     path.write_text(content)
     with pytest.raises(ValueError, match=rf"(?s)game.tw-pddl is not an ALFWorld game.*{message}"):
-        NativeEngine().reset(path)
+        NativeEngine().reset(GameFile(path))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_a_hostile_grammar_is_refused_before_it_is_played(tmp_path: Path) -> Non
     marker = tmp_path / "was-run"
     hostile = str(game()["grammar"]).replace("{r.name}", "{open('" + str(marker).replace("/", "'+chr(47)+'") + "', 'w').name}", 1)
     with pytest.raises(ValueError, match="is not run"):
-        NativeEngine().reset(write(tmp_path, game() | {"grammar": hostile}))
+        NativeEngine().reset(GameFile(write(tmp_path, game() | {"grammar": hostile})))
     assert not marker.exists()
 
 

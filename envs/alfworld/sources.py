@@ -1,0 +1,79 @@
+"""Where the games of an environment come from: files of a folder, an archive or a list, or the generator."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gymnasium import logger
+
+from envs.alfworld.engine import Source
+from envs.alfworld.games import HOME, SPLITS, VARIABLE, find_games
+from envs.alfworld.generator import Difficulty, generated
+
+GENERATED = "generated"
+"""The value of `games` that asks for the generator."""
+
+
+@dataclass(frozen=True)
+class GameFile:
+    """A game on disk."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def version(self) -> Hashable:
+        """Changes when the file does."""
+        stat = os.stat(self.path)
+        return stat.st_mtime_ns, stat.st_size
+
+    def read(self) -> str:
+        """The text of the file."""
+        return self.path.read_text("utf-8")
+
+
+def find_sources(
+    games: str | Path | Sequence[str | Path] | Mapping[str, Source] | None = None,
+    split: str = "train",
+    task_types: Sequence[str] | None = None,
+    scenes: Sequence[int] | None = None,
+    difficulty: str | Mapping[str, int | None] | Difficulty | None = None,
+) -> dict[str, Source]:
+    """The games of a split by task id, sorted.
+
+    `games` is "generated", what `envs.alfworld.games.find_games` takes, or games by task id, which are taken as they are. None
+    means the files of `$ALFWORLD_DATA` or `~/.cache/alfworld`, and generated games where there are none. `difficulty` turns the
+    generator's dials.
+
+    Raises ValueError for an unknown split, task type or difficulty, or a difficulty for games that are files; FileNotFoundError
+    where no game is found.
+    """
+    if isinstance(games, Mapping):
+        return dict(games)
+    if games == GENERATED or (games is None and not _downloaded()):
+        if games is None:
+            _say_generated()
+        return dict(generated(split, difficulty=difficulty, task_types=task_types, scenes=scenes))
+    if difficulty is not None:
+        raise ValueError(
+            f"difficulty={difficulty!r} is the generator's, and these games are files: leave it out, or games={GENERATED!r}"
+        )
+    return {task: GameFile(path) for task, path in find_games(games, split, task_types, scenes).items()}
+
+
+def _downloaded() -> bool:
+    return bool(os.environ.get(VARIABLE)) or any((HOME / name).is_dir() for name in ("json_2.1.1", *SPLITS))
+
+
+@functools.cache
+def _say_generated() -> None:
+    """Once a process: whoever meant the official games must not take these for them."""
+    logger.warn(
+        "AlfWorld: $%s is not set and %s has no games, so generated ones are played. games=%r asks for them without this warning.",
+        VARIABLE, HOME, GENERATED,
+    )  # fmt: skip

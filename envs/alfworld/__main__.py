@@ -155,7 +155,7 @@ def _counted(sources: dict[str, Source], args: Stats) -> list[GameNumbers]:
 
 
 def _means_table(sets: dict[str, list[GameNumbers]]) -> Table:
-    table = Table("mean of", "in", *(f"{name}{end}" for name in sets for end in ("", " games")))
+    table = Table("mean of", "in", *(header for name in sets for header in (name, "n")))
     numbers = [means(games) for games in sets.values()]
     for quantity in numbers[0]:
         for group in dict.fromkeys(group for one in numbers for group in one[quantity]):

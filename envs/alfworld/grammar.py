@@ -16,36 +16,59 @@ import functools
 import json
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from envs.alfworld.logic import Atom, Facts, Scope, answers
+from envs.alfworld.logic import Atom, Facts, Query, Scope, Variables, compile_query
 from envs.alfworld.problem import PREDICATES
 
 INTRO = "#intro#"
 _IMPLICIT = ("list_empty", "list_separator", "list_last_separator")
 """Rules that lists use without naming them."""
 
+Text = Callable[[Facts, Scope], str]
+"""Tells what holds, for the objects that its variables stand for."""
 
-@dataclass(frozen=True)
+
 class Narrator:
-    """What the rendering of a text reads: the facts, and the name of every object."""
+    """Compiles symbols, for the variables that are known where they are told."""
 
-    facts: Facts
-    names: Mapping[str, str]
-    rules: Mapping[str, tuple[Production, ...]]
+    def __init__(self, names: Mapping[str, str], rules: Mapping[str, tuple[Production, ...]]) -> None:
+        self.names = names
+        self._rules = rules
+        self._told: dict[tuple[str, Variables], Text] = {}
 
-    def tell(self, symbols: Sequence[Symbol], scope: Scope) -> str:
-        """Render symbols under a binding of variables."""
-        return "".join(symbol.render(self, scope) for symbol in symbols)
+    def compile(self, symbols: Sequence[Symbol], variables: Variables) -> Text:
+        """Symbols, one after another: a format of what is always the same, and the parts to fill in."""
+        form = "".join(symbol.text.replace("%", "%%") if isinstance(symbol, Literal) else "%s" for symbol in symbols)
+        parts = [symbol.compile(self, variables) for symbol in symbols if not isinstance(symbol, Literal)]
+        return lambda facts, scope: form % tuple([part(facts, scope) for part in parts])
 
-    def rule(self, name: str, scope: Scope) -> str:
-        """Render the first alternative of a rule whose condition holds. Raises ValueError where none does."""
-        for production in self.rules[name]:
-            condition = production.condition
-            if not condition or answers(condition, self.facts, scope, distinct=True):
-                return self.tell(production.symbols, scope)
-        raise ValueError(f"no alternative of the grammar's rule {name!r} applies")
+    def rule(self, name: str, variables: Variables) -> Text:
+        """The first alternative of a rule whose condition holds; its text raises ValueError where none does."""
+        if (name, variables) not in self._told:
+            productions = self._rules[name]
+            plain = productions and not productions[0].condition
+            self._told[name, variables] = (
+                self.compile(productions[0].symbols, variables) if plain else self._choice(name, productions, variables)
+            )
+        return self._told[name, variables]
+
+    def _choice(self, name: str, productions: Sequence[Production], variables: Variables) -> Text:
+        @functools.cache  # when first told: a game pays for no text that it does not show, and a rule may lead back to itself
+        def alternatives() -> list[tuple[Query, Text]]:
+            return [
+                (compile_query(one.condition, variables, distinct=True)[0], self.compile(one.symbols, variables))
+                for one in productions
+            ]
+
+        def tell(facts: Facts, scope: Scope) -> str:
+            for answers, text in alternatives():
+                if answers(facts, scope):
+                    return text(facts, scope)
+            raise ValueError(f"no alternative of the grammar's rule {name!r} applies")
+
+        return tell
 
 
 @dataclass(frozen=True)
@@ -54,9 +77,10 @@ class Literal:
 
     text: str
 
-    def render(self, narrator: Narrator, scope: Scope) -> str:
+    def compile(self, narrator: Narrator, variables: Variables) -> Text:
         """The text."""
-        return self.text
+        text = self.text
+        return lambda *_: text
 
 
 @dataclass(frozen=True)
@@ -65,25 +89,28 @@ class Reference:
 
     rule: str
 
-    def render(self, narrator: Narrator, scope: Scope) -> str:
+    def compile(self, narrator: Narrator, variables: Variables) -> Text:
         """What the rule gives here."""
-        return narrator.rule(self.rule, scope)
+        return narrator.rule(self.rule, variables)
 
 
 @dataclass(frozen=True)
 class Property:
-    """`o.name`, or `o` alone, which is its name too."""
+    """`o.name`, or `o` alone, which is its name too; `o.id`."""
 
     variable: str
     attribute: str
 
-    def render(self, narrator: Narrator, scope: Scope) -> str:
-        """The property of the object that the variable is bound to."""
-        bound = scope[self.variable]
-        return narrator.names[bound] if self.attribute == "name" else bound if self.attribute == "id" else _ARTICLES[self.attribute]
+    def compile(self, narrator: Narrator, variables: Variables) -> Text:
+        """The property of the object that the variable is bound to. Raises ValueError for a variable that is not."""
+        if self.variable not in variables:
+            raise ValueError(f"the grammar tells of {self.variable[1:]!r} where it stands for nothing")
+        names, place = narrator.names, variables.index(self.variable)
+        return (lambda _, scope: names[scope[place]]) if self.attribute == "name" else (lambda _, scope: scope[place])
 
 
 _ARTICLES = {"definite": "the", "indefinite": "a"}
+"""`o.definite`, `o.indefinite`: the same for every object."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +119,9 @@ class Joined:
 
     parts: tuple[Symbol, ...]
 
-    def render(self, narrator: Narrator, scope: Scope) -> str:
+    def compile(self, narrator: Narrator, variables: Variables) -> Text:
         """The parts, one after another."""
-        return narrator.tell(self.parts, scope)
+        return narrator.compile(self.parts, variables)
 
 
 @dataclass(frozen=True)
@@ -103,9 +130,10 @@ class FirstOf:
 
     parts: tuple[Symbol, ...]
 
-    def render(self, narrator: Narrator, scope: Scope) -> str:
+    def compile(self, narrator: Narrator, variables: Variables) -> Text:
         """The first part with a text."""
-        return next((text for part in self.parts if (text := part.render(narrator, scope))), "")
+        parts = [part.compile(narrator, variables) for part in self.parts]
+        return lambda facts, scope: next((text for part in parts if (text := part(facts, scope))), "")
 
 
 @dataclass(frozen=True)
@@ -116,16 +144,20 @@ class Each:
     query: tuple[Atom, ...]
     listed: bool
 
-    def render(self, narrator: Narrator, scope: Scope) -> str:
+    def compile(self, narrator: Narrator, variables: Variables) -> Text:
         """The texts of all answers."""
-        found = [self.expression.render(narrator, one) for one in answers(self.query, narrator.facts, scope, distinct=True)]
-        if not self.listed:
-            return "".join(found)
-        if not found:
-            return narrator.rule("list_empty", scope)
-        if len(found) == 1:
-            return found[0]
-        return narrator.rule("list_separator", scope).join(found[:-1]) + narrator.rule("list_last_separator", scope) + found[-1]
+        answers, extended = compile_query(self.query, variables, distinct=True)
+        expression = self.expression.compile(narrator, extended)
+        empty, separator, last_separator = (narrator.rule(name, variables) for name in _IMPLICIT)
+
+        def row(facts: Facts, scope: Scope) -> str:
+            return "".join([expression(facts, one) for one in answers(facts, scope)])
+
+        def words(facts: Facts, scope: Scope) -> str:
+            *others, last = [expression(facts, one) for one in answers(facts, scope)] or [empty(facts, scope)]
+            return separator(facts, scope).join(others) + last_separator(facts, scope) + last if others else last
+
+        return words if self.listed else row
 
 
 Symbol = Literal | Reference | Property | Joined | FirstOf | Each
@@ -154,6 +186,8 @@ class Grammar:
     rules: dict[str, tuple[Production, ...]]
     actions: dict[str, ActionText]
     """action name in lower case -> its texts"""
+    negations: tuple[str, ...]
+    """the predicates `not_...` that its text may ask for"""
 
     def intro(self) -> tuple[Symbol, ...]:
         """What is told at the start."""
@@ -201,7 +235,7 @@ def parse_grammar(text: str, actions: Sequence[str]) -> Grammar:
             raise ValueError(f"the grammar has no rule {name!r}")
         rules[name] = tuple(_production(name, one.get("condition", ""), one.get("rhs")) for one in texts[name])
         pending += [reference for production in rules[name] for reference in _references(production.symbols)]
-    return Grammar(rules, told)
+    return Grammar(rules, told, tuple("not_" + one for one in PREDICATES if "not_" + one in text))
 
 
 def action_names(text: str) -> list[str]:
@@ -306,8 +340,9 @@ def parse_query(text: str) -> tuple[Atom, ...]:
         name = match[1] if match else part.strip()
         positive = name.removeprefix("not_")
         terms = tuple("?" + word.partition(":")[0].strip() for word in match[2].split(",")) if match else ()
-        if match is None or positive not in PREDICATES or len(terms) != len(PREDICATES[positive]):
-            raise ValueError(f"the grammar asks for {part.strip()!r}: wanted one of {', '.join(PREDICATES)} with its arguments")
+        if match is None or positive not in PREDICATES or not len({*terms}) == len(terms) == len(PREDICATES[positive]):
+            wanted = f"one of {', '.join(PREDICATES)} with its arguments, all different"
+            raise ValueError(f"the grammar asks for {part.strip()!r}: wanted {wanted}")
         atoms.append(Atom(name, terms))
     return tuple(atoms)
 
@@ -330,8 +365,10 @@ def _expression(node: ast.expr) -> Symbol:
     match node:
         case ast.Name(id=name):
             return Property("?" + name, "name")
-        case ast.Attribute(value=ast.Name(id=name), attr=("name" | "id" | "definite" | "indefinite") as attribute):
+        case ast.Attribute(value=ast.Name(id=name), attr=("name" | "id") as attribute):
             return Property("?" + name, attribute)
+        case ast.Attribute(value=ast.Name(), attr=("definite" | "indefinite") as attribute):
+            return Literal(_ARTICLES[attribute])
         case ast.Constant(value=str(text)):
             return Literal(text)
         case ast.BinOp(left=left, op=ast.Add(), right=right):

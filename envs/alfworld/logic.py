@@ -1,20 +1,68 @@
-"""Conjunctive queries over facts: what the text grammar's conditions and the goals of games are made of."""
+"""Conjunctive queries over facts: what the text grammar's conditions and the goals of games are made of.
+
+A query is compiled once, for the variables that are known where it is asked; a scope is then no more than the tuple of the
+objects that these stand for.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from envs.alfworld.problem import PREDICATES, Fact
 
-Facts = Mapping[str, frozenset[Fact]]
-"""predicate -> the facts that hold. `not_p` is a predicate too: what an action has made false."""
-Scope = dict[str, str]
-"""variable ("?o") -> object id"""
+Variables = tuple[str, ...]
+"""names ("?o"), each once"""
+Scope = tuple[str, ...]
+"""the object ids that variables stand for, one each"""
+Places = tuple[int, ...]
+"""of arguments among those of a fact or scope"""
+Picker = Callable[[tuple[str, ...]], tuple[str, ...]]
 
-_NONE: frozenset[Fact] = frozenset()
+
+@functools.cache
+def picker(places: Places) -> Picker:
+    """Take some places of a tuple, as a tuple, which itemgetter by itself gives for two and more only."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return itemgetter(slice(places[0], places[0] + 1) if places else slice(0))
+
+
+class Relation:
+    """The facts of one predicate. It never changes, and keeps its indexes."""
+
+    __slots__ = ("_indexes", "rows")
+
+    def __init__(self, rows: Iterable[Fact] = ()) -> None:
+        self.rows = frozenset(rows)
+        self._indexes: dict[tuple[Places, Places], dict[Fact, list[Fact]]] = {}
+
+    def index(self, known: Places, asked: Places) -> dict[Fact, list[Fact]]:
+        """The values of the known arguments -> those of the others, which are asked for, sorted."""
+        if (known, asked) not in self._indexes:
+            found: dict[Fact, list[Fact]] = {}
+            for row in sorted(self.rows):
+                found.setdefault(picker(known)(row), []).append(picker(asked)(row))
+            self._indexes[known, asked] = found
+        return self._indexes[known, asked]
+
+    def flipped(self, facts: Set[Fact]) -> Relation:
+        """The relation without those of the facts that it has, and with the others. Its indexes are not made anew."""
+        other = Relation(self.rows ^ facts)
+        for (known, asked), index in self._indexes.items():
+            index = dict(index)
+            for fact in facts:
+                key, value = picker(known)(fact), picker(asked)(fact)
+                index[key] = sorted({value} ^ {*index.get(key, ())})
+            other._indexes[known, asked] = index
+        return other
+
+
+Facts = Mapping[str, Relation]
+"""predicate -> the facts that hold. `not_p` is a predicate too: what an action has made false."""
 
 
 class Atom(NamedTuple):
@@ -25,56 +73,63 @@ class Atom(NamedTuple):
     positive: bool = True
 
 
-def answers(atoms: Iterable[Atom], facts: Facts, scope: Scope, distinct: bool = False) -> list[Scope]:
-    """Every extension of `scope` under which all atoms hold, in the order of the atoms and, within one, of its sorted facts.
+Query = Callable[[Facts, Scope], list[Scope]]
+"""Every extension of a scope under which the query holds."""
+Step = Callable[[Facts, list[Scope]], list[Scope]]
+"""The same for one atom and many scopes."""
 
-    `distinct`: a newly bound variable never takes a value that another has, as in TextWorld's queries.
+
+def compile_query(atoms: Iterable[Atom], variables: Variables, distinct: bool = False) -> tuple[Query, Variables]:
+    """Make a function of a conjunction, asked where `variables` are known; and the variables of its answers.
+
+    Answers come in the order of the atoms and, within one, of its sorted facts. `distinct`: a newly bound variable never
+    takes a value that another has, as in TextWorld's queries.
     """
-    found = [scope]
+    steps: list[Step] = []
     for atom in atoms:
-        found = [extended for one in found for extended in _extensions(atom, facts, one, distinct)]
-    return found
+        new = tuple(term for term in atom.terms if term not in variables)
+        steps.append(_extension(atom, variables, distinct) if new else _test(atom, variables))
+        variables += new
+
+    def answers(facts: Facts, scope: Scope) -> list[Scope]:
+        found = [scope]
+        for step in steps:
+            found = step(facts, found)
+        return found
+
+    return answers, variables
 
 
-def _extensions(atom: Atom, facts: Facts, scope: Scope, distinct: bool) -> list[Scope]:
-    """The scope extended by one atom: by each of its facts, or not at all where the atom is only a test."""
+def _test(atom: Atom, variables: Variables) -> Step:
+    """Keep the scopes under which an atom holds that has no new variable."""
     predicate, terms, positive = atom
-    pattern = tuple([scope.get(term) if term[0] == "?" else term for term in terms])
-    if None not in pattern:
-        holds = pattern[0] == pattern[1] if predicate == "=" else pattern in facts.get(predicate, _NONE)
-        return [scope] if holds == positive else []
-    free = [place for place, value in enumerate(pattern) if value is None]
-    found = []
-    for row in _matching(facts.get(predicate, _NONE), pattern):
-        bound = {terms[place]: row[place] for place in free}
-        if any(bound[terms[place]] != row[place] for place in free):
-            continue  # one variable twice, with two values
-        if distinct and (len(set(bound.values())) < len(bound) or not set(bound.values()).isdisjoint(scope.values())):
-            continue
-        found.append(scope | bound)
-    return found
+    pick = picker(tuple(variables.index(term) for term in terms))
+    if predicate == "=":
+        return lambda _, found: [scope for scope in found if (len(set(pick(scope))) == 1) == positive]
+
+    def test(facts: Facts, found: list[Scope]) -> list[Scope]:
+        rows = facts[predicate].rows
+        return [scope for scope in found if (pick(scope) in rows) == positive]
+
+    return test
 
 
-def _matching(rows: frozenset[Fact], pattern: tuple[str | None, ...]) -> list[Fact]:
-    """The facts that agree with a pattern (None agrees with everything), sorted."""
-    known = [place for place, value in enumerate(pattern) if value is not None]
-    if not known:
-        return sorted(rows)
-    first, *others = known
-    return [row for row in facts_with(rows, first, pattern[first]) if all(row[place] == pattern[place] for place in others)]
+def _extension(atom: Atom, variables: Variables, distinct: bool) -> Step:
+    """Extend each scope by every fact that agrees with it."""
+    known = tuple(place for place, term in enumerate(atom.terms) if term in variables)
+    asked = tuple(place for place, term in enumerate(atom.terms) if term not in variables)
+    pick = picker(tuple(variables.index(atom.terms[place]) for place in known))
 
+    def extend(facts: Facts, found: list[Scope]) -> list[Scope]:
+        index = facts[atom.predicate].index(known, asked)
+        return [
+            scope + new
+            for scope in found
+            for new in index.get(pick(scope), ())
+            if not distinct or len({*scope, *new}) == len({*scope}) + len(new)
+        ]
 
-def facts_with(rows: frozenset[Fact], place: int, value: str | None) -> Sequence[Fact]:
-    """The facts that have `value` at `place`, sorted. What was sorted once for a set of facts is kept."""
-    return _index(rows, place).get(value, ())
-
-
-@functools.lru_cache(maxsize=1024)
-def _index(rows: frozenset[Fact], place: int) -> dict[str | None, list[Fact]]:
-    found: dict[str | None, list[Fact]] = {}
-    for row in sorted(rows):
-        found.setdefault(row[place], []).append(row)
-    return found
+    return extend
 
 
 @dataclass(frozen=True)
@@ -82,12 +137,25 @@ class Goal:
     """A goal: closed conjunctions, all of which must hold."""
 
     conjunctions: tuple[tuple[Atom, ...], ...]
-    predicates: frozenset[str]
-    """those that the goal reads"""
+
+    @functools.cached_property
+    def objects(self) -> Scope:
+        """Those that it names; for its queries they are variables that stand for themselves."""
+        terms = (term for atoms in self.conjunctions for atom in atoms for term in atom.terms)
+        return tuple(dict.fromkeys(term for term in terms if not term.startswith("?")))
+
+    @functools.cached_property
+    def predicates(self) -> frozenset[str]:
+        """Those that it reads."""
+        return frozenset(atom.predicate for atoms in self.conjunctions for atom in atoms)
+
+    @functools.cached_property
+    def _queries(self) -> list[Query]:
+        return [compile_query(atoms, self.objects)[0] for atoms in self.conjunctions]
 
     def holds(self, facts: Facts) -> bool:
         """Whether the goal is reached."""
-        return all(answers(atoms, facts, {}) for atoms in self.conjunctions)
+        return all(query(facts, self.objects) for query in self._queries)
 
 
 def parse_goal(formula: Any) -> Goal:
@@ -96,8 +164,7 @@ def parse_goal(formula: Any) -> Goal:
     Raises ValueError for another connective or an unknown predicate.
     """
     parts = formula[1:] if formula and formula[0] == "and" else [formula]
-    conjunctions = tuple(_selective(_atoms(part, set())) for part in parts)
-    return Goal(conjunctions, frozenset(atom.predicate for atoms in conjunctions for atom in atoms))
+    return Goal(tuple(_selective(_atoms(part, set())) for part in parts))
 
 
 def _atoms(formula: Any, bound: set[str], positive: bool = True) -> list[Atom]:
@@ -117,8 +184,8 @@ def _atoms(formula: Any, bound: set[str], positive: bool = True) -> list[Atom]:
     atom = Atom(head, tuple(formula[1:]), positive)
     wanted = 2 if head == "=" else len(PREDICATES[head])
     free = [term for term in atom.terms if term.startswith("?") and term not in bound]
-    if len(atom.terms) != wanted or free:
-        raise ValueError(f"the goal holds {formula!r}: wanted {wanted} arguments, variables only where exists binds them")
+    if len(atom.terms) != wanted or free or (head != "=" and len(set(atom.terms)) < wanted):
+        raise ValueError(f"the goal holds {formula!r}: wanted {wanted} different arguments, variables only where exists binds them")
     return [atom]
 
 
@@ -132,6 +199,8 @@ def _selective(atoms: list[Atom]) -> tuple[Atom, ...]:
     bound: set[str] = set()
     while atoms:
         best = min(atoms, key=lambda atom: _cost(atom, bound))
+        if _cost(best, bound)[0]:
+            raise ValueError(f"the goal holds a test of {best.predicate} {' '.join(best.terms)}, whose variables no fact binds")
         atoms.remove(best)
         ordered.append(best)
         bound.update(term for term in best.terms if term.startswith("?"))

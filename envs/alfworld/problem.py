@@ -7,6 +7,7 @@ game. PDDL knows no case: everything is lower case here, as it is in the planner
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,7 @@ def _objects(text: str) -> dict[str, str]:
     """`a b - type c - type` -> id to type."""
     found: dict[str, str] = {}
     names: list[str] = []
-    words = iter(text.split())
+    words = map(sys.intern, text.split())
     for word in words:
         if word != "-":
             names.append(word)
@@ -116,7 +117,7 @@ def _facts(text: str, objects: dict[str, str]) -> dict[str, frozenset[Fact]]:
         raise ValueError(f"(:init ...) holds something that is not a fact: {rest[:60]!r}")
     found: dict[str, set[Fact]] = {predicate: set() for predicate in PREDICATES}
     for predicate, arguments in _FACT.findall(text):
-        fact = tuple(arguments.split())
+        fact = tuple(map(sys.intern, arguments.split()))  # an id stands in many facts
         if predicate not in PREDICATES:
             raise ValueError(f"unknown predicate {predicate!r} in ({predicate} {arguments}); known: {', '.join(PREDICATES)}")
         if len(fact) != len(PREDICATES[predicate]):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from envs.alfworld.grammar import Grammar, Narrator, parse_grammar
-from envs.alfworld.logic import Facts, facts_with, parse_goal
+from envs.alfworld.logic import Picker, Places, Relation, parse_goal, picker
 from envs.alfworld.problem import Fact, Problem, parse_problem
 from envs.alfworld.wording import reword
 
@@ -69,6 +69,15 @@ class Domain(NamedTuple):
     actions: tuple[str, ...]
     cleaners: tuple[str, ...]
 
+    @property
+    def appliances(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """(an action, what a thing must be for it, the types of receptacle that do it)"""
+        return (
+            ("cleanobject", "cleanable", self.cleaners),
+            ("heatobject", "heatable", ("microwavetype",)),
+            ("coolobject", "coolable", ("fridgetype",)),
+        )
+
 
 _DOMAINS = {
     "12f8e07eea75ef3b": Domain(tuple(action for action in ACTIONS if action != "help"), ("sinkbasintype",)),  # package 0.2, 0.3
@@ -76,6 +85,9 @@ _DOMAINS = {
     "abd977daed3ce87d": Domain(tuple(ACTIONS), ("sinktype", "sinkbasintype")),  # the official games
 }
 """By digest, see `domain_digest`."""
+
+_FIRST: tuple[Places, Places] = ((1,), (0,))
+"""Knows the second of two arguments, and asks for the first."""
 
 Move = tuple[str, Fact]
 """An action and the objects that its parameters stand for."""
@@ -92,51 +104,79 @@ class Game:
         for part in ("pddl_domain", "grammar", "pddl_problem"):
             if not isinstance(data, Mapping) or not isinstance(data.get(part), str):
                 raise ValueError(f"there is no text under {part!r}")
-        domain = _known(data["pddl_domain"])
-        self.actions = domain.actions
-        self.appliances = (
-            ("cleanobject", "cleanable", domain.cleaners),
-            ("heatobject", "heatable", ("microwavetype",)),
-            ("coolobject", "coolable", ("fridgetype",)),
-        )
+        self.domain = _known(data["pddl_domain"])
         self.problem: Problem = parse_problem(data["pddl_problem"])
-        self.grammar: Grammar = parse_grammar(data["grammar"], self.actions)
+        if "lstart" in data["grammar"]:  # see command()
+            raise ValueError("its grammar names the place that one leaves (lstart), which no released one does")
+        self.grammar = parse_grammar(data["grammar"], self.domain.actions)
+        self._prepare()
+
+    def __getstate__(self) -> tuple[Domain, Problem, Grammar]:
+        # Compiled texts are functions, which pickle does not take.
+        return self.domain, self.problem, self.grammar
+
+    def __setstate__(self, state: tuple[Domain, Problem, Grammar]) -> None:
+        self.domain, self.problem, self.grammar = state
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make of what was read all that playing looks up."""
+        self.actions, self.appliances = self.domain.actions, self.domain.appliances
         self.goal = parse_goal(self.problem.goal)
-        named = {term for atoms in self.goal.conjunctions for atom in atoms for term in atom.terms if not term.startswith("?")}
-        if unknown := named - self.problem.objects.keys():
+        if unknown := set(self.goal.objects) - self.problem.objects.keys():
             raise ValueError(f"the goal names {', '.join(sorted(unknown))}, which is not among the objects")
-        facts = self.problem.facts
-        self.names = object_names({argument for rows in facts.values() for row in rows for argument in row})
-        if len(facts["atlocation"]) != 1:
-            raise ValueError(f"{len(facts['atlocation'])} agents have a place, wanted one")
+        self.start = {predicate: Relation(rows) for predicate, rows in self.problem.facts.items()}
+        self.start |= dict.fromkeys(self.grammar.negations, Relation())
+        self.names = object_names({argument for one in self.start.values() for row in one.rows for argument in row})
+        if len(self.start["atlocation"].rows) != 1:
+            raise ValueError(f"{len(self.start['atlocation'].rows)} agents have a place, wanted one")
         self.receptacles_at: dict[str, list[str]] = {}
-        for receptacle, location in sorted(facts["receptacleatlocation"]):
+        for receptacle, location in sorted(self.start["receptacleatlocation"].rows):
             self.receptacles_at.setdefault(location, []).append(receptacle)
         self.types_of: dict[str, list[str]] = {}
-        for name, kind in sorted(facts["objecttype"] | facts["receptacletype"]):
+        for name, kind in sorted(self.start["objecttype"].rows | self.start["receptacletype"].rows):
             self.types_of.setdefault(name, []).append(kind)
+        narrator, texts = Narrator(self.names, self.grammar.rules), self.grammar.actions.items()
+        self.intro = narrator.compile(self.grammar.intro(), ())(self.start, ())
+        self.feedback = {action: narrator.compile(text.feedback, ACTIONS[action].parameters) for action, text in texts}
+        self._templates = {action: narrator.compile(text.template, ACTIONS[action].parameters) for action, text in texts}
+        self.effects = {action: list(self._effects(action)) for action in self.actions}
         self._commands: dict[Move, str] = {}
-        self._travel: dict[str, dict[str, Move]] = {}
+        self._always: dict[str, dict[str, Move]] = {}
 
-    def narrator(self, facts: Facts) -> Narrator:
-        """Tells what the facts are, in the words of the game."""
-        return Narrator(facts, self.names, self.grammar.rules)
+    def _effects(self, action: str) -> Iterator[tuple[str, Picker, bool]]:
+        """What an action changes: (predicate, which of its arguments are the fact's, whether that holds afterwards).
+
+        What an action makes false is a fact of its own, `not_...`; it is kept where the grammar asks for it.
+        """
+        parameters, adds, deletes = ACTIONS[action]
+        for facts, holds in ((deletes, False), (adds, True)):
+            for predicate, *terms in facts:
+                pick = picker(tuple(parameters.index(term) for term in terms))
+                yield predicate, pick, holds
+                if "not_" + predicate in self.start:
+                    yield "not_" + predicate, pick, not holds
 
     def command(self, move: Move) -> str:
         """How a move is written."""
+        action, arguments = move
+        if action == "gotolocation":  # written alike wherever one comes from, so that one text does for all
+            agent, _, there, receptacle = arguments
+            move = action, (agent, there, there, receptacle)
         if move not in self._commands:
-            action, arguments = move
-            scope = dict(zip(ACTIONS[action].parameters, arguments, strict=True))
-            self._commands[move] = self.narrator(self.problem.facts).tell(self.grammar.actions[action].template, scope)
+            self._commands[move] = self._templates[action](self.start, arguments)
         return self._commands[move]
 
-    def travel(self, agent: str, here: str) -> dict[str, Move]:
-        """The ways to every other place, by command, sorted."""
-        if here not in self._travel:
+    def always(self, agent: str, here: str) -> dict[str, Move]:
+        """What can be done at a place whatever has happened, by command, sorted."""
+        if here not in self._always:
             places = ((receptacle, there) for there, near in self.receptacles_at.items() if there != here for receptacle in near)
             moves: list[Move] = [("gotolocation", (agent, here, there, receptacle)) for receptacle, there in places]
-            self._travel[here] = dict(sorted((self.command(move), move) for move in moves))
-        return self._travel[here]
+            moves += [("look", (agent, here)), ("inventory", (agent,))]
+            moves += [("help", (agent,))] if "help" in self.actions else []
+            moves += [("examinereceptacle", (agent, receptacle)) for receptacle in self.receptacles_at.get(here, ())]
+            self._always[here] = dict(sorted((self.command(move), move) for move in moves))
+        return self._always[here]
 
 
 def _known(domain: str) -> Domain:
@@ -191,9 +231,7 @@ class World:
     def __init__(self, game: Game) -> None:
         """Start at the beginning."""
         self.game = game
-        self.facts: dict[str, frozenset[Fact]] = dict(game.problem.facts)
-        self._refresh()
-        self._won = game.goal.holds(self.facts)
+        self.restore({})
 
     @property
     def won(self) -> bool:
@@ -207,7 +245,7 @@ class World:
 
     def intro(self) -> str:
         """What is told at the start."""
-        return self.game.narrator(self.facts).tell(self.game.grammar.intro(), {})
+        return self.game.intro
 
     def do(self, command: str) -> str:
         """Carry out a command and tell what came of it."""
@@ -215,57 +253,47 @@ class World:
         if move is None:
             return NOTHING
         action, arguments = move
-        scope = dict(zip(ACTIONS[action].parameters, arguments, strict=True))
-        self._apply(action, scope)
-        return self.game.narrator(self.facts).tell(self.game.grammar.actions[action].feedback, scope)
+        self._apply(action, arguments)
+        return self.game.feedback[action](self.facts, arguments)
 
     def snapshot(self) -> dict[str, frozenset[Fact]]:
-        """The state: the facts that differ from the start's."""
-        start = self.game.problem.facts
-        return {predicate: rows for predicate, rows in self.facts.items() if rows is not start.get(predicate)}
+        """The state: the facts that hold now and did not at the start, and those that did and do not."""
+        start = self.game.start
+        changed = [predicate for predicate, relation in self.facts.items() if relation is not start[predicate]]
+        return {one: facts for one in changed if (facts := self.facts[one].rows ^ start[one].rows)}
 
     def restore(self, state: dict[str, frozenset[Fact]]) -> None:
         """Go back (or on) to a state of this game."""
-        self.facts = self.game.problem.facts | state
+        start = self.game.start
+        self.facts = start | {predicate: start[predicate].flipped(facts) for predicate, facts in state.items()}
         self._refresh()
         self._won = self.game.goal.holds(self.facts)
 
-    def _apply(self, action: str, scope: dict[str, str]) -> None:
-        _, adds, deletes = ACTIONS[action]
-        if not adds and not deletes:
+    def _apply(self, action: str, arguments: Fact) -> None:
+        effects = self.game.effects[action]
+        if not effects:
             return
-        for predicate, *terms in deletes:
-            self._set(predicate, tuple(scope[term] for term in terms), False)
-        for predicate, *terms in adds:
-            self._set(predicate, tuple(scope[term] for term in terms), True)
+        for predicate, pick, holds in effects:
+            fact, relation = pick(arguments), self.facts[predicate]
+            if holds != (fact in relation.rows):
+                self.facts[predicate] = relation.flipped({fact})
         self._refresh()
-        if any(one[0] in self.game.goal.predicates for one in adds + deletes):
+        if any(predicate in self.game.goal.predicates for predicate, _, _ in effects):
             self._won = self.game.goal.holds(self.facts)
-
-    def _set(self, predicate: str, fact: Fact, holds: bool) -> None:
-        """Make a fact true or false. What an action makes false is a fact of its own, `not_...`, which the grammar may ask for."""
-        negation = "not_" + predicate
-        true, false = (predicate, negation) if holds else (negation, predicate)
-        self.facts[true] = self.facts.get(true, frozenset()) | {fact}
-        self.facts[false] = self.facts.get(false, frozenset()) - {fact}
 
     def _refresh(self) -> None:
         """Find what can be done now."""
-        ((agent, here),) = self.facts["atlocation"]
-        moves = dict(self.game.travel(agent, here))
-        for move in self._local(agent, here):
+        ((agent, here),) = self.facts["atlocation"].rows
+        moves = dict(self.game.always(agent, here))
+        for move in self._passing(agent, here):
             moves.setdefault(self.game.command(move), move)
         self._moves = moves
         self._sorted = sorted(moves)
 
-    def _local(self, agent: str, here: str) -> Iterator[Move]:
-        """All moves but those to other places."""
-        facts, near = self.facts, self.game.receptacles_at.get(here, ())
-        held = [thing for _, thing in facts["holds"]]
-        yield "look", (agent, here)
-        yield "inventory", (agent,)
-        if "help" in self.game.actions:
-            yield "help", (agent,)
+    def _passing(self, agent: str, here: str) -> Iterator[Move]:
+        """What can be done as things are now."""
+        near = self.game.receptacles_at.get(here, ())
+        held = [thing for _, thing in self.facts["holds"].rows]
         for receptacle in near:
             yield from self._at_receptacle(agent, here, receptacle, held)
         for thing in held:
@@ -276,34 +304,34 @@ class World:
 
     def _at_receptacle(self, agent: str, here: str, receptacle: str, held: list[str]) -> Iterator[Move]:
         facts = self.facts
-        yield "examinereceptacle", (agent, receptacle)
-        inside = [thing for thing, _ in facts_with(facts["inreceptacle"], 1, receptacle)]
-        for thing in inside:
-            if (thing,) in facts["toggleable"]:
-                yield "toggleobject", (agent, here, thing, receptacle)
-        if (receptacle,) in facts["openable"]:
-            if (receptacle,) not in facts["opened"]:
+        inside = facts["inreceptacle"].index(*_FIRST).get((receptacle,), ())
+        for fact in inside:
+            if fact in facts["toggleable"].rows:
+                yield "toggleobject", (agent, here, *fact, receptacle)
+        if (receptacle,) in facts["openable"].rows:
+            if (receptacle,) not in facts["opened"].rows:
                 yield "openobject", (agent, here, receptacle)
                 return
             yield "closeobject", (agent, here, receptacle)
-        for thing in inside:
-            if not facts["holdsany"] and (thing,) in facts["pickupable"]:
-                yield "pickupobject", (agent, here, thing, receptacle)
+        if not facts["holdsany"].rows:
+            for fact in inside:
+                if fact in facts["pickupable"].rows:
+                    yield "pickupobject", (agent, here, *fact, receptacle)
         for thing in held:
             for kind in self.game.types_of.get(thing, ()):
                 for place in self.game.types_of.get(receptacle, ()):
-                    if (place, kind) in facts["cancontain"]:
+                    if (place, kind) in facts["cancontain"].rows:
                         yield "putobject", (agent, here, thing, receptacle, kind, place)
 
     def _with_held(self, agent: str, here: str, near: Iterable[str], thing: str) -> Iterator[Move]:
         facts, types_of = self.facts, self.game.types_of
         for receptacle in near:
             for action, property_, places in self.game.appliances:
-                if (thing,) in facts[property_] and any(place in types_of.get(receptacle, ()) for place in places):
+                if (thing,) in facts[property_].rows and any(place in types_of.get(receptacle, ()) for place in places):
                     yield action, (agent, here, receptacle, thing)
         if any(kind in types_of.get(thing, ()) for kind in _KNIVES):
-            for other, _ in facts_with(facts["objectatlocation"], 1, here):
-                if (other,) in facts["sliceable"]:
+            for (other,) in facts["objectatlocation"].index(*_FIRST).get((here,), ()):
+                if (other,) in facts["sliceable"].rows:
                     yield "sliceobject", (agent, here, other, thing)
 
 
@@ -316,4 +344,4 @@ def load_game(text: str, wording: str = "file") -> Game:
     try:
         return Game(reword(data, wording) if isinstance(data, dict) else data)
     except RecursionError as error:
-        raise ValueError("its goal is nested too deeply") from error
+        raise ValueError("its goal or its grammar is nested too deeply") from error

@@ -20,7 +20,7 @@ from benchmarks.alfworld_engine import Times, choose, compare
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.games import find_games
 from envs.alfworld.grammar import parse_expression, parse_query, parse_symbols
-from envs.alfworld.logic import parse_goal
+from envs.alfworld.logic import Relation, parse_goal
 from envs.alfworld.native_engine import NativeEngine
 from envs.alfworld.rules import Game, World, object_names
 from envs.alfworld.sources import GameFile
@@ -188,6 +188,14 @@ def test_a_snapshot_goes_back_and_on_alike(tmp_path: Path) -> None:
     assert [other.step(command) for command in commands] == first
 
 
+def test_an_episode_is_pickled_as_it_stands(tmp_path: Path) -> None:
+    env = AlfWorldEnv([write(tmp_path, game())])
+    _, info = env.reset()
+    env.step(info["admissible_commands"][-1])
+    other = pickle.loads(pickle.dumps(env))
+    assert [env.step(command) for command in ("look", "inventory")] == [other.step(command) for command in ("look", "inventory")]
+
+
 def test_a_snapshot_after_the_end_stays_ended(tmp_path: Path) -> None:
     env = AlfWorldEnv([write(tmp_path, game())], max_steps=1)
     env.reset()
@@ -197,6 +205,38 @@ def test_a_snapshot_after_the_end_stays_ended(tmp_path: Path) -> None:
     env.restore(saved)
     with pytest.raises(Exception, match="reset"):
         env.step("look")
+
+
+def test_a_snapshot_is_what_differs_from_the_start() -> None:
+    world = World(Game(game()))
+    assert world.snapshot() == {}
+    ((agent, start),) = world.facts["atlocation"].rows
+    world.do("go to countertop 1")
+    ((_, there),) = world.facts["atlocation"].rows
+    assert world.snapshot() == {"atlocation": {(agent, start), (agent, there)}}
+    there_and_back = world.snapshot()
+    world.do("take apple 1 from countertop 1")
+    world.do("move apple 1 to countertop 1")
+    assert {name: facts for name, facts in world.snapshot().items() if not name.startswith("not_")} == there_and_back
+
+
+pairs = st.sets(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")))
+
+
+@given(pairs, st.lists(pairs, max_size=4))
+def test_indexes_follow_what_changes(rows: set[tuple[str, ...]], changes: list[set[tuple[str, ...]]]) -> None:
+    """A relation changed step by step finds what one made at once does."""
+    places = [((), (0, 1)), ((0,), (1,)), ((1,), (0,))]
+    relation = Relation(rows)
+    for facts in changes:
+        for known, asked in places:
+            relation.index(known, asked)
+        relation = relation.flipped(facts)
+        rows = rows ^ facts
+        assert relation.rows == rows
+        for known, asked in places:
+            found = {key: values for key, values in relation.index(known, asked).items() if values}
+            assert found == Relation(rows).index(known, asked)
 
 
 def test_worlds_of_one_game_do_not_share_their_state() -> None:
@@ -247,6 +287,9 @@ def broken(**parts: Any) -> dict[str, object]:
         (json.dumps(game(facts=FACTS + "oops")), "not a fact: 'oops'"),
         ("[" * 100_000, "not JSON"),
         (json.dumps(broken(pddl_problem=str(game()["pddl_problem"]).replace("?o MugType", "?o JugType"))), "goal names jugtype"),
+        (json.dumps(broken(grammar=str(game()["grammar"]).replace("lend", "lstart"))), "place that one leaves"),
+        (json.dumps(broken(grammar=str(game()["grammar"]).replace("{r.name}", "{x}"))), "'x' where it"),
+        (json.dumps(broken(grammar=str(game()["grammar"]).replace("Your task is to", "#task#"))), "nested too deeply"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_game_is_named_with_the_reason(tmp_path: Path, content: str, message: str) -> None:
@@ -275,7 +318,9 @@ def test_a_hostile_grammar_is_refused_before_it_is_played(tmp_path: Path) -> Non
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("query", ["holding(a:agent)", "holds(a:agent)", "holds", "holds(a:agent, o:object) &"])
+@pytest.mark.parametrize(
+    "query", ["holding(a:agent)", "holds(a:agent)", "holds", "holds(a:agent, o:object) &", "holds(o:object, o:object)"]
+)
 def test_an_unknown_query_is_refused(query: str) -> None:
     with pytest.raises(ValueError, match="the grammar asks for"):
         parse_query(query)
@@ -290,6 +335,9 @@ def test_an_unknown_query_is_refused(query: str) -> None:
         ["exists", ["?o"], ["holds", "?o"]],
         ["exists", [["?o"]], ["isclean", "?o"]],
         ["exists", ["?o"], ["holds", "?o", ["x"]]],
+        ["exists", ["?o"], ["holds", "?o", "?o"]],
+        ["exists", ["?o"], ["not", ["isclean", "?o"]]],
+        ["exists", ["?o", "?p"], ["and", ["isclean", "?o"], ["=", "?o", "?p"]]],
         ["exists", ["?r"], ["and", ["exists", ["?o"], ["inreceptacle", "?o", "?r"]], ["exists", ["?o"], ["ishot", "?o"]]]],
     ],
 )

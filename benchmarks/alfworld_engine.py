@@ -82,8 +82,9 @@ def choose(rng: random.Random, scene: Scene, walkthrough: list[str]) -> str:
 def compare(source: Source, steps: int, seed: int, times: dict[str, Times]) -> tuple[int, Counter[str], str]:
     """Play one game in lockstep; returns the steps compared, the verbs that did something, and the first difference ("")."""
     engines: dict[str, Engine] = {name: make_engine(name) for name in ("textworld", "native")}
-    rng, verbs = random.Random(f"{seed}|{source}"), Counter[str]()
-    walkthrough = list(json.loads(source.read())["walkthrough"])
+    text = source.read()
+    rng, verbs = random.Random(f"{seed}|{text}"), Counter[str]()
+    walkthrough = list(json.loads(text)["walkthrough"])
     try:
         for name, engine in engines.items():
             timed(times[name].first, lambda engine=engine: engine.reset(source))

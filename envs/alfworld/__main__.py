@@ -78,7 +78,8 @@ class Play(Games):
     seed: int | None = None
     wording: str = "file"
     """"put" and "move" are the older and the newer release's"""
-    max_steps: int = 40
+    max_steps: int | None = None
+    """default what the games have"""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         games: str | Path | Sequence[str | Path] | Mapping[str, Source] | None = None,
         split: str = "train",
         engine: str = "native",
-        max_steps: int = 40,
+        max_steps: int | None = None,
         task_types: Sequence[str] | None = None,
         scenes: Sequence[int] | None = None,
         wording: str = "file",
@@ -55,12 +55,12 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         """Choose the games (see `envs.alfworld.sources.find_sources`), the engine by name, the limit of commands and the wording.
 
         `wording` is "file" (the game's own), or that of the older releases ("put": put X in/on Y) or the newer ("move": move X
-        to Y), whatever the file has.
+        to Y), whatever the file has. `max_steps` None is what the games have: 40, and of generated ones what the difficulty says.
 
         Raises ValueError for an unknown split, task type, engine, wording or difficulty or a limit below 1, FileNotFoundError
         where there are no games.
         """
-        if max_steps < 1:
+        if max_steps is not None and max_steps < 1:
             raise ValueError(f"max_steps={max_steps}: an episode needs at least one step; the papers use 40.")
         self._engine: Engine = make_engine(engine, wording)
         self._sources = find_sources(games, split, task_types, scenes, difficulty)
@@ -94,7 +94,7 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
             raise TypeError(f"AlfWorld: an action is a text such as 'go to desk 1', not {action!r} ({type(action).__name__}).")
         scene = self._engine.step(action)
         self._steps += 1
-        truncated = not scene.won and self._steps >= self.max_steps
+        truncated = not scene.won and self._steps >= self.limit
         if scene.won or truncated:
             self._steps = None
         return scene.text, float(scene.won), scene.won, truncated, self._info(scene)
@@ -117,6 +117,11 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         scene = self._engine.restore(self._sources[self._by_name(snapshot.task)], snapshot.state)
         self._task, self._steps = snapshot.task, snapshot.steps
         return self._info(scene)
+
+    @property
+    def limit(self) -> int:
+        """Commands that the episode being played has."""
+        return self.max_steps or self._sources[self._task].max_steps
 
     def source(self, task: str) -> Source:
         """Where the game of a task comes from. Raises ValueError for a task that is not among `tasks`."""

@@ -84,12 +84,14 @@ class Difficulty:
     """most things lying about besides the task's own"""
     copies: int = 3
     """most things of one kind"""
+    max_steps: int = 40
+    """commands that an episode has"""
 
     def __post_init__(self) -> None:
         for dial in fields(self):
             value = getattr(self, dial.name)
-            least = 2 if dial.name == "copies" else 0
-            if not (isinstance(value, int) and value >= least) and not (value is None and dial.name != "copies"):
+            least = {"copies": 2, "max_steps": 1}.get(dial.name, 0)
+            if not (isinstance(value, int) and value >= least) and not (value is None and dial.default is None):
                 raise ValueError(f"difficulty: {dial.name}={value!r}, wanted a whole number of at least {least}")
 
     def __str__(self) -> str:
@@ -99,11 +101,11 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    "small": Difficulty(receptacles=6, objects=4, copies=2),
+    "small": Difficulty(receptacles=4, objects=3, copies=2, max_steps=20),
     "medium": Difficulty(receptacles=12, objects=15, copies=2),
     "official": Difficulty(),
 }
-"""By name. `official` is as large as the official games are."""
+"""By name. `small` is what a model from scratch learns in minutes, `official` as large as the official games are."""
 DEFAULT_DIFFICULTY = "small"
 
 
@@ -135,6 +137,11 @@ class GeneratedGame:
 
     def __str__(self) -> str:
         return f"generated game {self.task.id}"
+
+    @property
+    def max_steps(self) -> int:
+        """Commands that an episode has."""
+        return self.difficulty.max_steps
 
     def version(self) -> None:
         """The same game is always the same."""

@@ -57,7 +57,7 @@ class Game:
         self.console.print(Panel(escape(text), title=escape(self.info["task"]), subtitle="Tab completes; " + ", ".join(_KEYS)))
         while True:
             self.completer.commands = self.info["admissible_commands"]
-            left = self.env.max_steps - len(self.before)
+            left = self.env.limit - len(self.before)
             try:
                 line = self.session.prompt(f"{goal.strip()} | {left} left > ", completer=self.completer).strip()
             except (EOFError, KeyboardInterrupt):
@@ -80,7 +80,7 @@ class Game:
         if won:
             self.console.print(f"[bold green]Done[/] in {len(self.before)} steps.")
         elif truncated:
-            self.console.print(f"[bold red]Out of steps[/]: {self.env.max_steps} are all that an episode has.")
+            self.console.print(f"[bold red]Out of steps[/]: {self.env.limit} are all that an episode has.")
         return text, won or truncated
 
     def _undo(self, shown: str) -> str:

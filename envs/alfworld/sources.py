@@ -7,6 +7,7 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from gymnasium import logger
 
@@ -23,6 +24,7 @@ class GameFile:
     """A game on disk."""
 
     path: Path
+    max_steps: ClassVar[int] = 40
 
     def __str__(self) -> str:
         return str(self.path)

@@ -64,6 +64,12 @@ def read_goal(text: str) -> Goal:
     raise ValueError(f"Cannot read the task {sentence!r}: wanted one of ALFWorld's own sentences, as 'put a clean mug in desk'.")
 
 
+def command_in(action: str) -> str:
+    """The command of an action: what stands after the first "Action:" (one line), or all of it where there is none."""
+    _, said, rest = action.partition("Action:")
+    return rest.strip().partition("\n")[0].rstrip() if said else action.strip()
+
+
 def kind(name: str) -> str:
     """Drop the number: "mug 2" is a mug."""
     return name.split()[0]
@@ -104,13 +110,14 @@ class World:
         for receptacle, things in self.contents.items():
             yield from ((receptacle, name) for name in things if kind(name) == thing)
 
-    def read(self, command: str, text: str) -> None:
-        """Learn from the answer to a command."""
+    def read(self, action: str, text: str) -> None:
+        """Learn from the answer to a command, or to an action in the ReAct form, of which the command matters."""
+        command = command_in(action)
         if text.strip() == NOTHING:
             self._refused(command)
             return
         if text.startswith("You arrive at "):
-            self.here = command.strip().removeprefix("go to ")
+            self.here = command.removeprefix("go to ")
             self.older = text.startswith("You arrive at loc ")
         for on, inside, things in _LYING.findall(text):
             self.contents[on or inside] = _THING.findall(things)
@@ -140,7 +147,7 @@ class World:
 
         A command that could not work where the player stood (given by another agent, perhaps) teaches nothing.
         """
-        match = _COMMAND.fullmatch(command.strip())
+        match = _COMMAND.fullmatch(command)
         if match is None:
             return
         verb, thing, place = match["verb"], match["thing"], match["place"]
@@ -154,9 +161,9 @@ class World:
             self._remove(thing, place)
         elif verb == "use":
             lamps_here = [name for at, names in self.contents.items() if self.at(at) for name in names]
-            self.useless.update({command.strip()} if thing in lamps_here else ())
+            self.useless.update({command} if thing in lamps_here else ())
         elif thing == self.held and place and self.at(place) and (verb not in ("move", "put") or self._within(place)):
-            self.useless.add(command.strip())
+            self.useless.add(command)
 
     def _within(self, receptacle: str) -> bool:
         """Whether the player can put its hands into a receptacle, as far as it knows."""

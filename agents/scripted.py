@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from random import Random
 
 from agents.agent import Action, Agent, History
-from agents.alfworld_expert import Rank, likely, plan
+from agents.alfworld_expert import LIKELY, Move, Order, plan
 from agents.alfworld_world import World, kind
 
 
@@ -79,19 +79,26 @@ class ExpertAgent(Agent):
     - `noise`: the probability, at each turn, of a random other move.
     - `order`: the search goes by what is "likely", or in a "random" order.
     - `forget`: the probability, at each turn, of forgetting what one receptacle holds.
+
+    With `thoughts` the ALFWorld player says why, in the form of ReAct: "Thought: ...", and on the next line "Action: ..."
+    (the environment's `form="react"` takes it).
     """
 
-    def __init__(self, noise: float = 0.0, order: str = "likely", forget: float = 0.0, seed: int = 0) -> None:
-        """Set the dials. Raises ValueError for a probability outside [0, 1] or an unknown order."""
+    def __init__(
+        self, noise: float = 0.0, order: str = "likely", forget: float = 0.0, seed: int = 0, thoughts: bool = False
+    ) -> None:
+        """Set the dials. Raises ValueError for a probability outside [0, 1], an unknown order, thoughts that are not a bool."""
         for dial, value in (("noise", noise), ("forget", forget)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{dial}={value}: wanted a probability from 0 to 1.")
         if order not in ("likely", "random"):
             raise ValueError(f"order={order!r}: wanted 'likely' or 'random'.")
-        dials = {"noise": noise, "order": order, "forget": forget, "seed": seed}
+        if not isinstance(thoughts, bool):
+            raise ValueError(f"thoughts={thoughts!r}: wanted true or false.")
+        dials = {"noise": noise, "order": order, "forget": forget, "seed": seed, "thoughts": thoughts}
         turned = [f"{name}={value}" for name, value in dials.items() if value not in (0, "likely")]
         self.name = f"expert({', '.join(turned)})" if turned else "expert"
-        self.noise, self.order, self.forget, self.seed = noise, order, forget, seed
+        self.noise, self.order, self.forget, self.seed, self.thoughts = noise, order, forget, seed, thoughts
 
     def act(self, histories: Sequence[History]) -> list[Action]:
         """Choose one action each. Raises ValueError for an episode with neither a solution nor ALFWorld's text."""
@@ -99,22 +106,35 @@ class ExpertAgent(Agent):
 
     def _act(self, history: History) -> Action:
         solution = history.turns[0].info.get("solution")
-        return Action(self._play(history)) if solution is None else Action(str(solution))
+        if solution is not None:
+            return Action(str(solution))
+        move = self._play(history)
+        return Action(f"Thought: {move.why}\nAction: {move.command}" if self.thoughts else move.command)
 
-    def _play(self, history: History) -> str:
+    def _play(self, history: History) -> Move:
         world = _read(history)
+        order = LIKELY if self.order == "likely" else self._shuffled(history)
+        if not self.noise and not self.forget:  # a stream takes as long to make as a plan
+            return plan(world, order)
         random = stream(history, f"expert{self.seed}")
         if random.random() < self.forget and world.contents:
             del world.contents[random.choice(sorted(world.contents))]
-        command = plan(world, likely if self.order == "likely" else self._shuffled(history))
+        move = plan(world, order)
         if random.random() < self.noise:
-            return random.choice([other for other in possible(world) if other != command])
-        return command
+            other = random.choice([other for other in possible(world) if other != move.command])
+            return Move(other, "I leave my plan for a moment. This is a move at random.")
+        return move
 
-    def _shuffled(self, history: History) -> Rank:
+    def _shuffled(self, history: History) -> Order:
         """A random order of search, fixed for the episode."""
-        name = f"order{self.seed}"
-        return lambda world, receptacle, things: stream(history, f"{name}|{receptacle}", turn=0).random()
+        drawn: dict[str, float] = history.memory.setdefault(f"order{self.seed}", {})
+
+        def rank(world: World, receptacle: str, things: Sequence[str]) -> float:
+            if receptacle not in drawn:
+                drawn[receptacle] = stream(history, f"order{self.seed}|{receptacle}", turn=0).random()
+            return drawn[receptacle]
+
+        return Order(rank, lambda receptacle, things: f"I search the places in a random order, and {receptacle} is next.")
 
 
 def possible(world: World) -> list[str]:

@@ -23,6 +23,7 @@ from algorithms.presets import OTHER_WORK, WORK, training
 from envs import ENVIRONMENTS
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
+from rollouts.resolve import parse_pairs
 
 C = TypeVar("C")
 FLAGS = ("demos", "tasks", "samples", "eval_tasks", "action_tokens")
@@ -47,6 +48,8 @@ class Args(EnvironmentArgs, Generic[C]):
     """defaults of the training settings: tiny, lora (default for other models than tiny), paper"""
     demos: int | None = None
     """pipeline: expert demonstrations, one a training task; default by environment"""
+    expert_args: tuple[str, ...] = ()
+    """pipeline: arguments of the expert, as KEY=VALUE (see agents/scripted.py)"""
     tasks: int | None = None
     """pipeline: training tasks that the rollouts are played on"""
     samples: int | None = None
@@ -103,6 +106,7 @@ def _run(method: Method, args: Args[Any]) -> None:
     short = {identifier: name for name, identifier in ENVIRONMENTS.items()}
     work = WORK.get(short.get(args.env, args.env), OTHER_WORK)
     chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
-    work = replace(work, env_args=work.env_args | args.environment(), **chosen)
+    expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
+    work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, **chosen)
     trainings = {"sft": args.sft, method.name: args.training}
     pipeline.Pipeline(method, args.settings, trainings, args.env, work, args.model, out, args.seed, args.base).run()

@@ -171,7 +171,7 @@ class Pipeline:
         self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, temperature: float = 1.0
     ) -> list[Trajectory]:
         sampling = Sampling(temperature=temperature, max_new_tokens=self.work.action_tokens)
-        player, header = resolve_agent(agent, sampling, self.base)
+        player, header = resolve_agent(agent, sampling, self.base, self.work.expert_args if agent == "expert" else None)
         return collect_log(
             self.env, env_args, player, header, self.out / log, tasks * samples, samples, self.seed, self.work.parallel
         )

@@ -31,6 +31,8 @@ class Work:
     """episodes played at once"""
     env_args: dict[str, object] = field(default_factory=dict)
     """arguments of the environment"""
+    expert_args: dict[str, object] = field(default_factory=dict)
+    """arguments of the expert that demonstrates"""
 
 
 WORK = {

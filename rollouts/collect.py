@@ -1,6 +1,7 @@
 """Play episodes and log them.
 
     python -m rollouts.collect --env alfworld --agent expert --episodes 5 --out demos.jsonl
+    python -m rollouts.collect --env alfworld --env-args form=react --agent expert --agent-args thoughts=true noise=0.1
     python -m rollouts.collect --env math --agent RUN/sft --episodes 500 --samples 5 --out rollouts.jsonl
 
 An agent is `expert`, `random`, or whatever `agents.checkpoint` loads: a run's folder, a checkpoint, a GGUF file, a hub id. Many
@@ -26,7 +27,7 @@ from agents.agent import Action, Agent, History, Turn
 from agents.generate import Sampling
 from rollouts.cli import run
 from rollouts.progress import EpisodeProgress
-from rollouts.resolve import env_maker, parse_env_args, resolve_agent
+from rollouts.resolve import env_maker, parse_pairs, resolve_agent
 from rollouts.stats import print_summary
 from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory
 
@@ -196,7 +197,7 @@ class EnvironmentArgs:
     def environment(self) -> dict[str, Any]:
         """All arguments of the environment."""
         named = {"games": self.games, "split": self.split}
-        return parse_env_args(self.env_args) | {k: v for k, v in named.items() if v is not None}
+        return parse_pairs(self.env_args, "--env-args") | {k: v for k, v in named.items() if v is not None}
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,8 @@ class Args(EnvironmentArgs):
 
     agent: str = "expert"
     """expert, random, or a run's folder, a checkpoint, a GGUF file, a hub id"""
+    agent_args: tuple[str, ...] = ()
+    """arguments of a scripted agent, as KEY=VALUE (see agents/scripted.py)"""
     out: Path = Path("rollouts.jsonl")
     """the log; an unfinished one is gone on with"""
     episodes: int | None = None
@@ -262,7 +265,7 @@ def collect_log(
 
 def main(args: Args) -> None:
     """The command line."""
-    agent, header = resolve_agent(args.agent, args.sampling, args.base)
+    agent, header = resolve_agent(args.agent, args.sampling, args.base, parse_pairs(args.agent_args, "--agent-args"))
     found = collect_log(
         args.env, args.environment(), agent, header, args.out, args.episodes, args.samples, args.seed, args.parallel
     )

@@ -19,7 +19,7 @@ import tyro
 from agents.generate import Sampling
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs, collect_log
-from rollouts.resolve import resolve_agent
+from rollouts.resolve import parse_pairs, resolve_agent
 from rollouts.stats import Summary, print_summary
 
 
@@ -29,6 +29,8 @@ class Args(EnvironmentArgs):
 
     agent: tyro.conf.Positional[str] = "expert"
     """a run's folder, a checkpoint, a GGUF file, a hub id, or expert or random"""
+    agent_args: tuple[str, ...] = ()
+    """arguments of a scripted agent, as KEY=VALUE (see agents/scripted.py)"""
     episodes: int | None = None
     """how many tasks, each once; default: every task of the split"""
     json: Path | None = None
@@ -45,7 +47,8 @@ class Args(EnvironmentArgs):
 
 def evaluate(args: Args) -> Summary:
     """Play, print the table, write the JSON; returns the summary."""
-    agent, header = resolve_agent(args.agent, args.sampling, args.base)
+    agent_args = parse_pairs(args.agent_args, "--agent-args")
+    agent, header = resolve_agent(args.agent, args.sampling, args.base, agent_args)
     with tempfile.TemporaryDirectory() as scratch:
         log = args.log or Path(scratch, "evaluation.jsonl")
         found = collect_log(args.env, args.environment(), agent, header, log, args.episodes, seed=args.seed, parallel=args.parallel)
@@ -56,6 +59,7 @@ def evaluate(args: Args) -> Summary:
             summary.to_json()
             | {
                 "agent": args.agent,
+                "agent_args": agent_args,
                 "env": args.env,
                 "env_args": args.environment(),
                 "seed": args.seed,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,10 +20,11 @@ from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.scripted import SCRIPTED, ReplayAgent
+from envs.hints import did_you_mean
 from rollouts.trajectory import End, Header, Trajectory, read
 
 
-def parse_env_args(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_pairs(pairs: Sequence[str], flag: str) -> dict[str, Any]:
     """`["difficulty=3", "split=test"]` -> keyword arguments; values are read as JSON where they are JSON, else as text.
 
     Raises:
@@ -32,7 +34,7 @@ def parse_env_args(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise ValueError(f"--env-args takes KEY=VALUE entries, got {pair!r}; for example --env-args difficulty=3")
+            raise ValueError(f"{flag} takes KEY=VALUE entries, got {pair!r}")
         try:
             found[key] = json.loads(value)
         except json.JSONDecodeError:
@@ -70,14 +72,39 @@ def logged_actions(trajectory: Trajectory) -> list[Action]:
     return [Action(s.action, s.tokens, s.logps, not (cut_off and i == last)) for i, s in enumerate(trajectory.steps)]
 
 
-def resolve_agent(name: str, sampling: Sampling, base: str | None = None) -> tuple[Agent, Header]:
+def scripted_agent(name: str, arguments: Mapping[str, Any]) -> Agent:
+    """A scripted agent with its arguments.
+
+    Raises:
+        ValueError: an argument that it does not take, or a value that makes no sense.
+    """
+    make = SCRIPTED[name]
+    known = inspect.signature(make).parameters
+    if unknown := [key for key in arguments if key not in known]:
+        raise ValueError(f"{name} takes no argument {unknown[0]!r}, only {', '.join(known)}.{did_you_mean(unknown[0], known)}")
+    try:
+        return make(**arguments)
+    except TypeError as error:  # a number was wanted
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise ValueError(f"cannot make the agent {name} with the arguments ({given}): {error}") from error
+
+
+def resolve_agent(
+    name: str, sampling: Sampling, base: str | None = None, arguments: Mapping[str, Any] | None = None
+) -> tuple[Agent, Header]:
     """An agent by name, log to replay, run directory, checkpoint or model, and the header (without environment) for it.
+
+    `arguments` are a scripted agent's.
 
     Raises:
         FileNotFoundError: neither a scripted agent nor anything that can be loaded, with the nearest name.
+        ValueError: arguments that the agent does not take.
     """
     if name in SCRIPTED:
-        return SCRIPTED[name](), Header("", name)
+        scripted = scripted_agent(name, arguments or {})
+        return scripted, Header("", scripted.name)
+    if arguments:
+        raise ValueError(f"only scripted agents ({', '.join(SCRIPTED)}) take arguments, not {name!r}: got {dict(arguments)}")
     if name.endswith(".jsonl"):
         episodes = read(name).trajectories
         return ReplayAgent({(t.task, t.seed): logged_actions(t) for t in episodes if t.end is not End.ERROR}), Header("", "replay")

@@ -1,4 +1,7 @@
-"""AlfWorld-v0: a household task in text. An action is a command ("go to desk 1"), an observation the game's answer."""
+"""AlfWorld-v0: a household task in text. An action is a command ("go to desk 1"), an observation the game's answer.
+
+In the ReAct form (Yao et al. 2023, https://arxiv.org/abs/2210.03629) the command follows a thought.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,14 @@ from envs.alfworld.engine import Engine, Scene, Source, make_engine
 from envs.alfworld.games import task_id
 from envs.alfworld.generator import Difficulty
 from envs.alfworld.sources import find_sources
-from envs.hints import did_you_mean
+from envs.hints import choose, did_you_mean
 from envs.text import UnicodeText
 
 # The longest official observation has about 1,000 characters; actions get as much room, for agents that think aloud.
 MAX_CHARACTERS = 4096
+
+FORMS = ("command", "react")
+"""An action is the command itself; or "Thought: ...", and on the next line "Action: " and the command."""
 
 
 class Snapshot(NamedTuple):
@@ -51,17 +57,22 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         scenes: Sequence[int] | None = None,
         wording: str = "file",
         difficulty: str | Mapping[str, int | None] | Difficulty | None = None,
+        form: str = "command",
     ) -> None:
         """Choose the games (see `envs.alfworld.sources.find_sources`), the engine by name, the limit of commands and the wording.
 
         `wording` is "file" (the game's own), or that of the older releases ("put": put X in/on Y) or the newer ("move": move X
         to Y), whatever the file has. `max_steps` None is what the games have: 40, and of generated ones what the difficulty says.
 
+        `form` is one of `FORMS` (else ValueError): in that of ReAct the command is what stands after the first "Action:" of an
+        action, one line; an action without it is answered as any that is not admissible.
+
         Raises ValueError for an unknown split, task type, engine, wording or difficulty or a limit below 1, FileNotFoundError
         where there are no games.
         """
         if max_steps is not None and max_steps < 1:
             raise ValueError(f"max_steps={max_steps}: an episode needs at least one step; the papers use 40.")
+        self.form = choose("form", form, FORMS)
         self._engine: Engine = make_engine(engine, wording)
         self._sources = find_sources(games, split, task_types, scenes, difficulty)
         self.tasks: Sequence[str] = tuple(self._sources)
@@ -92,7 +103,7 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
             raise ResetNeeded("AlfWorld: step() without an episode (none was started, or it has ended). Call reset() first.")
         if not isinstance(action, str):
             raise TypeError(f"AlfWorld: an action is a text such as 'go to desk 1', not {action!r} ({type(action).__name__}).")
-        scene = self._engine.step(action)
+        scene = self._engine.step(action if self.form == "command" else _command(action))
         self._steps += 1
         truncated = not scene.won and self._steps >= self.limit
         if scene.won or truncated:
@@ -159,3 +170,8 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         if not 0 <= place < len(self.tasks):
             raise ValueError(f"AlfWorld: task index {place} is outside 0..{len(self.tasks) - 1}. See env.tasks.")
         return self.tasks[place]
+
+
+def _command(action: str) -> str:
+    """The command of an action in the ReAct form; "", which is never admissible, where there is none."""
+    return action.partition("Action:")[2].strip().partition("\n")[0].rstrip()

@@ -77,7 +77,7 @@ class TextWorldEngine:
 
 
 def _make_env() -> Any:
-    with _kept_environment():
+    with kept_environment():
         import textworld
         from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
         from textworld.envs import PddlEnv
@@ -90,7 +90,7 @@ def _scene(state: Any) -> Scene:
 
 
 @contextmanager
-def _kept_environment() -> Iterator[None]:
+def kept_environment() -> Iterator[None]:
     """Importing alfworld sets $ALFWORLD_DATA where it was unset; the user's environment stays as it was."""
     before = os.environ.get("ALFWORLD_DATA")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 
 from agents.agent import Action, Agent, History, Turn
 from agents.alfworld_expert import likely, priors
-from agents.alfworld_world import Goal, World, read_goal
+from agents.alfworld_world import Goal, World, command_in, read_goal
 from agents.scripted import SCRIPTED, ExpertAgent, RandomAgent, ReplayAgent, possible
+from envs.alfworld.env import _command
 
 ROOM = "You are in the middle of a room. Looking quickly around you, you see {}.\n\nYour task is to: {}."
 KITCHEN = "a cabinet 2, a cabinet 1, a countertop 1, a fridge 1, a garbagecan 1, a microwave 1, and a sinkbasin 1"
 BEDROOM = "a bed 1, a desk 1, and a drawer 1"
+REACT = re.compile(r"Thought: [A-Z][^.\n]*\.(?: [A-Z][^.\n]*\.)?\nAction: (.+)")
+"""One or two sentences and a command."""
 
 
 def respond(history: History, agent: Agent) -> str:
@@ -125,6 +129,72 @@ def test_the_expert_goes_on_from_other_hands() -> None:
         history.turns.append(Turn(answer))
 
 
+def test_thoughts_say_what_is_known_and_wanted() -> None:
+    """What is wanted, why here, what is left to do. Of the training games' desks 58% have a pen, of the beds none."""
+    room = "a bed 1, a desk 2, a desk 1, and a drawer 1"
+    script = [
+        ("I need a pen. A desk often has one, so I try desk 2.", "go to desk 2"),
+        ("I need a pen, and desk 2 has none. A desk often has one, so I try desk 1.", "go to desk 1"),
+        ("The pen 1 is right here. I take it to a drawer, the first of two.", "take pen 1 from desk 1"),
+        ("I have the pen 1, and it belongs at drawer 1. I go there.", "go to drawer 1"),
+        ("I have the pen 1, and it belongs at drawer 1. The drawer 1 is closed, so I open it.", "open drawer 1"),
+        ("I have the pen 1. I put it down at drawer 1, the first of two.", "move pen 1 to drawer 1"),
+        ("I need another pen. None of the places left is a usual one, so I try bed 1.", "go to bed 1"),
+        ("The pen 2 is right here. I take it to drawer 1, where the other one is.", "take pen 2 from bed 1"),
+        ("I have the pen 2, and it belongs at drawer 1, where the other one is. I go there.", "go to drawer 1"),
+        ("I have the pen 2. I put it down at drawer 1, which makes two.", "move pen 2 to drawer 1"),
+    ]
+    answers = [
+        "You arrive at desk 2. On the desk 2, you see a pencil 1.",
+        "You arrive at desk 1. On the desk 1, you see a pen 1.",
+        "You pick up the pen 1 from the desk 1.",
+        "You arrive at drawer 1. The drawer 1 is closed.",
+        "You open the drawer 1. The drawer 1 is open. In it, you see nothing.",
+        "You move the pen 1 to the drawer 1.",
+        "You arrive at bed 1. On the bed 1, you see a pen 2.",
+        "You pick up the pen 2 from the bed 1.",
+        "You arrive at drawer 1. The drawer 1 is open. In it, you see a pen 1.",
+        "You move the pen 2 to the drawer 1.",
+    ]
+    said = [f"Thought: {why}\nAction: {command}" for why, command in script]
+    play(ExpertAgent(thoughts=True), ROOM.format(room, "put two pen in drawer"), list(zip(said, answers, strict=True)))
+
+
+def test_a_move_at_random_claims_no_reason() -> None:
+    agent = ExpertAgent(noise=1, thoughts=True)
+    actions = agent.act([History("task", seed, [Turn(ROOM.format(KITCHEN, "put a mug in cabinet"))]) for seed in range(20)])
+    thoughts = {action.text.partition("\n")[0] for action in actions}
+    assert thoughts == {"Thought: I leave my plan for a moment. This is a move at random."}
+
+
+def test_a_random_search_claims_no_likelihood() -> None:
+    history = History("task", 0, [Turn(ROOM.format("a bed 1", "put a mug in cabinet"))])
+    said = respond(history, ExpertAgent(order="random", thoughts=True))
+    assert said == "Thought: I need a mug. I search the places in a random order, and bed 1 is next.\nAction: go to bed 1"
+
+
+@pytest.mark.parametrize("form", ["{}", "  {} ", "Thought: Why not.\nAction: {}", "Action:{}\nObservation: no\nAction: look"])
+def test_the_command_of_an_action_is_what_is_read(form: str) -> None:
+    plain, other = (World.first(ROOM.format(BEDROOM, "put two pen in drawer")) for _ in range(2))
+    answers = {
+        "go to bed 1": "You arrive at bed 1. On the bed 1, you see a desklamp 1.",
+        "use desklamp 1": "Nothing happens.",
+        "go to desk 1": "Nothing happens.",
+    }
+    for command, answer in answers.items():
+        plain.read(command, answer)
+        other.read(form.format(command), answer)
+    assert other == plain
+    assert plain.useless and plain.beside
+
+
+@given(st.text(max_size=20), st.text(max_size=20) | st.just("\n look \n\nAction: go"))
+def test_player_and_environment_agree_on_the_command(before: str, after: str) -> None:
+    """They know nothing of each other."""
+    action = f"{before}Action:{after}"
+    assert command_in(action) == _command(action)
+
+
 def test_worked_solutions_are_one_response() -> None:
     history = History("sum", 0, [Turn("What is 1 + 1?", {"solution": "1 + 1 = 2\n\\boxed{2}"})])
     assert ExpertAgent().act([history]) == [Action("1 + 1 = 2\n\\boxed{2}")]
@@ -157,22 +227,27 @@ def test_a_choice_depends_on_task_and_seed_only(names: list[tuple[str, int]], se
 @given(st.lists(st.text(max_size=60) | st.sampled_from(["Nothing happens.", "The fridge 1 is closed."]), max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_no_answer_makes_the_expert_fall(answers: list[str]) -> None:
-    agent = ExpertAgent(noise=0.2, forget=0.2)
-    history = History("task", 0, [Turn(ROOM.format(KITCHEN, "put two mug in cabinet"))])
-    for answer in answers:
-        assert respond(history, agent)
-        history.turns.append(Turn(answer))
-    assert agent.act([history])[0].text
+    """With thoughts it gives the same commands, each after a sentence or two."""
+    plain, aloud = (ExpertAgent(noise=0.2, forget=0.2, thoughts=thoughts) for thoughts in (False, True))
+    one, other = (History("task", 0, [Turn(ROOM.format(KITCHEN, "put two mug in cabinet"))]) for _ in range(2))
+    for answer in [*answers, "the end"]:
+        command, said = respond(one, plain), REACT.fullmatch(respond(other, aloud))
+        assert said and said[1] == command
+        for history in (one, other):
+            history.turns.append(Turn(answer))
 
 
 def test_dials_are_in_the_name_and_checked() -> None:
     assert [make().name for make in SCRIPTED.values()] == ["random", "expert"]
     assert ExpertAgent(noise=0.2, order="random").name == "expert(noise=0.2, order=random)"
+    assert ExpertAgent(thoughts=True).name == "expert(thoughts=True)"
     assert RandomAgent(3).name == "random(seed=3)"
     with pytest.raises(ValueError, match="noise=2"):
         ExpertAgent(noise=2)
     with pytest.raises(ValueError, match="order='best'"):
         ExpertAgent(order="best")
+    with pytest.raises(ValueError, match="thoughts='yes': wanted true or false"):
+        ExpertAgent(thoughts="yes")  # type: ignore[arg-type]
 
 
 def test_replay_repeats_and_says_what_is_missing() -> None:
@@ -210,17 +285,19 @@ def test_possible_moves_are_those_in_reach() -> None:
     assert possible(world) == ["look", "inventory", "go to desk 1", "examine bed 1", "take mug 1 from bed 1"]
 
 
-def test_official_games_are_won(alfworld_games: Path) -> None:
-    """One game of each task type, by a plain expert, whose `info` is kept from it."""
+@pytest.mark.parametrize("thoughts", [False, True])
+def test_official_games_are_won(alfworld_games: Path, thoughts: bool) -> None:
+    """One game of each task type, by an expert whose `info` is kept from it."""
     gym = pytest.importorskip("gymnasium")
     import envs  # noqa: F401
 
-    env = gym.make("AlfWorld-v0", games=alfworld_games, split="valid_unseen")
+    agent, form = ExpertAgent(thoughts=thoughts), "react" if thoughts else "command"
+    env = gym.make("AlfWorld-v0", games=alfworld_games, split="valid_unseen", form=form)
     tasks = {task.split("-")[0]: task for task in reversed(env.unwrapped.tasks)}
     for task in tasks.values():
         history, won, truncated = History(task, 0, [Turn(env.reset(options={"task": task})[0])]), False, False
         while not (won or truncated):
-            text, _, won, truncated, _ = env.step(respond(history, ExpertAgent()))
+            text, _, won, truncated, _ = env.step(respond(history, agent))
             history.turns.append(Turn(text))
         assert won and len(history.turns) <= 25, task
     env.close()

@@ -15,12 +15,17 @@ from gymnasium.error import ResetNeeded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import envs
+from agents.scripted import ExpertAgent
 from envs.alfworld import engine, games
 from envs.alfworld.engine import BANNER, Scene
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.games import find_games, task_id
 from envs.alfworld.sources import GameFile
 from envs.alfworld.textworld_engine import TextWorldEngine
+from rollouts.collect import collect, episode_keys
+from rollouts.trajectory import Trajectory
+from tests.envs.alfworld_house import GOALS, game, write
 
 TASKS = ("pick_and_place_simple-Mug-None-Desk-308/trial_T1", "look_at_obj_in_light-Pen-None-DeskLamp-308/trial_T2")
 
@@ -207,6 +212,38 @@ def test_the_step_limit_truncates_and_a_win_at_it_terminates(make_env) -> None:
         assert env.step(last)[2:4] == ended
 
 
+@pytest.mark.parametrize(
+    ("action", "won"),
+    [
+        ("Thought: It is time.\nAction: win", True),
+        ("Action:\n win \r\nObservation: You have won.", True),
+        ("Action: win\nAction: look", True),
+        ("Action: look\nAction: win", False),
+        ("win", False),
+        ("action: win", False),
+        ("Action:", False),
+    ],
+)
+def test_the_react_form_takes_what_stands_after_action(make_env, action: str, won: bool) -> None:
+    env = make_env(form="react", max_steps=1)
+    env.reset(seed=0)
+    assert env.step(action)[:4] == ("Nothing happens.", float(won), won, not won)
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_the_expert_thinks_aloud_in_the_react_form(tmp_path: Path, goal: str) -> None:
+    """It gives the same commands as without."""
+    write(tmp_path, game(goal))
+    found: list[Trajectory] = []
+    for thoughts, form in ((False, "command"), (True, "react")):
+        make = lambda form=form: envs.make("alfworld", games=str(tmp_path), form=form)  # noqa: E731
+        collect(make, ExpertAgent(thoughts=thoughts), episode_keys(make(), None), found.append)
+    plain, aloud = found
+    assert plain.success and aloud.success
+    assert [step.action.split("\nAction: ")[1] for step in aloud.steps] == [step.action for step in plain.steps]
+    assert all(step.action.startswith("Thought: ") for step in aloud.steps)
+
+
 def test_tasks_are_chosen_by_id_index_and_path_and_drawn_by_seed(make_env, tmp_path: Path) -> None:
     env = make_env()
     assert env.reset(options={"task": 1})[1]["task"] == env.tasks[1]
@@ -235,6 +272,8 @@ def test_the_environment_says_what_is_wrong(make_env) -> None:
         env.step(3)
     with pytest.raises(ValueError, match="max_steps=0"):
         make_env(max_steps=0)
+    with pytest.raises(ValueError, match=r"form='reakt'.*'react'"):
+        make_env(form="reakt")
     with pytest.raises(ValueError, match=r"engine='textwrld'.*'textworld'"):
         AlfWorldEnv(env._sources, engine="textwrld")
 

@@ -19,7 +19,7 @@ from agents.model import ActorCritic
 from agents.prompt import Prompt
 from agents.scripted import ExpertAgent
 from rollouts.collect import collect, collect_log, episode_keys
-from rollouts.resolve import resolve_agent
+from rollouts.resolve import parse_pairs, resolve_agent
 from rollouts.trajectory import End, Header, LogError, LogWriter, Trajectory, read
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +180,11 @@ def test_a_log_replays_to_itself(tmp_path: Path, small_lm: LlamaForCausalLM, tok
         assert (a.task, a.steps, a.end) == (b.task, b.steps, b.end)
 
 
+def test_the_arguments_of_an_agent_are_in_its_log() -> None:
+    agent, header = resolve_agent("expert", Sampling(), arguments=parse_pairs(["noise=0.1", "thoughts=true"], "--agent-args"))
+    assert agent.name == header.agent == "expert(noise=0.1, thoughts=True)"
+
+
 def test_numpy_values_and_lone_surrogates_are_logged(tmp_path: Path) -> None:
     class Odd(Scripted):
         tasks = ("good",)
@@ -247,6 +252,9 @@ def test_command_line(tmp_path: Path) -> None:
         (["--env", "math", "--agent", "expert", "--env-args", "difficulty"], "KEY=VALUE"),
         (["--env", "math", "--agent", "expert", "--env-args", "problems=none.jsonl"], "none.jsonl"),
         (["--env", "math", "--agent", "expert", "--env-args", "dificulty=3"], "dificulty"),
+        (["--env", "math", "--agent", "expert", "--agent-args", "nois=0.1"], "Did you mean 'noise'"),
+        (["--env", "math", "--agent", "expert", "--agent-args", "noise=much"], "noise='much'"),
+        (["--env", "math", "--agent", "log.jsonl", "--agent-args", "noise=0.1"], "only scripted agents"),
         (["--env", "nomod:Foo-v0", "--agent", "expert"], "nomod"),
         (["--env", "CartPole-v1", "--agent", "expert", "--episodes", "1"], "text"),
     ],

@@ -34,6 +34,8 @@ class TinyConfig:
     """most tokens that the tokenizer may learn"""
     context: int = 4096
     """most tokens of an episode"""
+    init: float = 0.02
+    """standard deviation of the weights at the start"""
 
 
 def train_tokenizer(texts: Iterable[str], vocab: int = TinyConfig.vocab) -> PreTrainedTokenizerFast:
@@ -76,6 +78,7 @@ def build(tokenizer: PreTrainedTokenizerFast, config: TinyConfig = TinyConfig(),
         num_hidden_layers=config.layers,
         num_attention_heads=config.heads,
         max_position_embeddings=config.context,
+        initializer_range=config.init,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.get_vocab()[END],

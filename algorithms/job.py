@@ -73,14 +73,20 @@ def parse(method: Method, argv: Sequence[str]) -> Args[Any]:
     """The arguments of a learner; preset and model choose the defaults that the others have (and that --help shows)."""
     model = _early(argv, "--model", "tiny")
     preset = _early(argv, "--preset", "tiny" if model == "tiny" else "lora")
+    env = _short(_early(argv, "--env", Args.env))
     default = Args(
         model=model,
         preset=preset,
         settings=method.config(),
-        training=training(preset, method.name),
-        sft=training(preset, "sft"),
+        training=training(preset, method.name, env),
+        sft=training(preset, "sft", env),
     )
     return tyro.cli(Args[method.config], default=default, args=argv, prog=f"python -m algorithms.{method.name}")
+
+
+def _short(env: str) -> str:
+    """An environment's short name, where it has one."""
+    return {identifier: name for name, identifier in ENVIRONMENTS.items()}.get(env, env)
 
 
 def _early(argv: Sequence[str], flag: str, default: str) -> str:
@@ -94,17 +100,18 @@ def _early(argv: Sequence[str], flag: str, default: str) -> str:
 
 
 def _run(method: Method, args: Args[Any]) -> None:
+    work = WORK.get(_short(args.env), OTHER_WORK)
     out = args.out or Path("out", f"{method.name}-{args.env}-{args.seed}")
     if args.data is not None:
-        pipeline.train_on_log(method, args.settings, args.training, args.data, args.model, out / method.name, args.seed, args.base)
+        pipeline.train_on_log(
+            method, args.settings, args.training, args.data, args.model, out / method.name, args.seed, args.base, work.tiny
+        )
         return
     if args.sft.precision != args.training.precision:
         raise ValueError(
             f"one process computes in one precision: got --precision {args.training.precision} and --sft.precision "
             f"{args.sft.precision}; give both the same"
         )
-    short = {identifier: name for name, identifier in ENVIRONMENTS.items()}
-    work = WORK.get(short.get(args.env, args.env), OTHER_WORK)
     chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
     expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
     work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, **chosen)

@@ -25,6 +25,7 @@ from agents.checkpoint import Base, Loaded
 from agents.generate import Sampling
 from agents.model import ActorCritic
 from agents.prompt import Prompt
+from agents.tiny import TinyConfig
 from algorithms.batch import Row
 from algorithms.examples import encode_rows
 from algorithms.learner import Learner, Training
@@ -43,19 +44,19 @@ def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
     return [text for t in trajectories for s in t.steps for text in (s.observation, s.action)]
 
 
-def scratch(trajectories: Sequence[Trajectory], seed: int) -> Loaded:
+def scratch(trajectories: Sequence[Trajectory], seed: int, size: TinyConfig) -> Loaded:
     """The tiny preset's model, with a tokenizer trained on the log's text."""
-    tokenizer = tiny.train_tokenizer(texts_of(trajectories))
-    lm = tiny.build(tokenizer, seed=seed)
+    tokenizer = tiny.train_tokenizer(texts_of(trajectories), size.vocab)
+    lm = tiny.build(tokenizer, size, seed)
     return Loaded(lm, tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
 
 
-def start_of(model: str, trajectories: Sequence[Trajectory], seed: int, folder: Path) -> Path:
+def start_of(model: str, trajectories: Sequence[Trajectory], seed: int, folder: Path, size: TinyConfig) -> Path:
     """What a run starts from: a stored model, or the tiny preset from scratch, made and stored in `folder` if it is not there."""
     if model != "tiny":
         return run_checkpoint(model)
     if not checkpoint.is_checkpoint(folder):
-        made = scratch(trajectories, seed)
+        made = scratch(trajectories, seed, size)
         checkpoint.save(folder, ActorCritic(made.lm), made.tokenizer, made.base)
     return folder
 
@@ -84,6 +85,7 @@ def train_on_log(
     out: Path,
     seed: int,
     base: str | None = None,
+    size: TinyConfig = TinyConfig(),
 ) -> Path:
     """The learner alone: read a log, train, say where the checkpoint is."""
     if checkpoint.is_checkpoint(out):
@@ -92,7 +94,7 @@ def train_on_log(
     trajectories = read(data).trajectories
     if model == "tiny" and training.rank:
         raise ValueError("--rank trains adapters on a stored model, and tiny is made from scratch: give --model, or --rank 0")
-    start = scratch(trajectories, seed) if model == "tiny" else checkpoint.load_policy(run_checkpoint(model), base)
+    start = scratch(trajectories, seed, size) if model == "tiny" else checkpoint.load_policy(run_checkpoint(model), base)
     train(method, config, training, trajectories, start, out, seed)
     console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
     return out
@@ -148,7 +150,7 @@ class Pipeline:
 
     @property
     def _train_args(self) -> dict[str, Any]:
-        return self.work.env_args if not self.work.held_out else {"split": "train"} | self.work.env_args
+        return {"split": "train"} | self.work.env_args if self.work.held_out else self.work.env_args
 
     def _say(self, stage: str, what: str) -> None:
         console.rule(f"{stage}: {what}", align="left")
@@ -177,7 +179,7 @@ class Pipeline:
         )
 
     def _start(self, demos: Sequence[Trajectory]) -> Path:
-        folder = start_of(self.model, demos, self.seed, self.out / "init")
+        folder = start_of(self.model, demos, self.seed, self.out / "init", self.work.tiny)
         start = checkpoint.load_policy(folder, self.base)
         size = sum(p.numel() for p in start.lm.parameters())
         console.print(f"model: {self.model}, {size / 1e6:.1f} million parameters, {len(start.tokenizer)} tokens")
@@ -213,21 +215,28 @@ class Pipeline:
         train, other = (env_maker(self.env, args)().unwrapped.tasks for args in (self._train_args, held_out))  # type: ignore[attr-defined]
         return not set(train) & set(other)
 
+    def _rows(self) -> dict[str, tuple[dict[str, Any], float]]:
+        """What is evaluated on, by the row's name: the environment's arguments and the temperature."""
+        splits = {split: self._train_args | {"split": split} for split in self.work.held_out}
+        splits = {split: args for split, args in splits.items() if self._disjoint(args)}
+        if not splits:
+            console.print("no split is held out from training here: only training tasks are played")
+        # Where training rooms have a held-out split of their own, that one says more than the training tasks.
+        rows = {"train": (self._train_args, 0.0)} if len(splits) < 2 else {}
+        named = {"held out" if len(splits) == 1 else split: args for split, args in splits.items()}
+        rows |= {name: (args, 0.0) for name, args in named.items()}
+        return rows | {f"{name}, sampled": (args, 1.0) for name, args in named.items()}
+
     def _evaluate(self, names: Sequence[str]) -> dict[str, Any]:
         """Every model on training and held-out tasks: greedily, and on the held-out ones sampled as the rollouts were.
 
         Learners here raise the success of the sampled policy; greedy success is what most people report.
         """
         self._say("evaluation", f"{', '.join(names)} play {self.work.eval_tasks} tasks of each split")
-        rows = {"train": (self._train_args, 0.0)}
-        held_out = self._train_args | {"split": self.work.held_out}
-        if self.work.held_out and self._disjoint(held_out):
-            rows |= {"held out": (held_out, 0.0), "held out, sampled": (held_out, 1.0)}
-        else:
-            console.print("no split is held out from training here: only training tasks are played")
-        last = "held out" if "held out" in rows else "train"
+        rows = self._rows()
         # The untrained model is a floor, not a contestant: one row of it is enough.
-        wanted = [(name, row) for row in rows for name in names if name != names[0] or row == last]
+        floor = [row for row, (_, temperature) in rows.items() if temperature == 0][-1]
+        wanted = [(name, row) for row in rows for name in names if name != names[0] or row == floor]
         played = {(name, row): self._play(name, row, *rows[row]) for name, row in wanted}
         summaries = {key: summarize(trajectories) for key, trajectories in played.items()}
         console.print(_table(f"{self.env}, seed {self.seed}", summaries))

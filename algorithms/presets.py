@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agents.tiny import TinyConfig
 from algorithms.learner import Training
 
 
@@ -23,8 +24,8 @@ class Work:
     """rollouts per training task"""
     eval_tasks: int
     """held-out tasks, each played once greedily and once sampled"""
-    held_out: str
-    """split of the held-out tasks"""
+    held_out: tuple[str, ...]
+    """splits of held-out tasks"""
     action_tokens: int = 256
     """most tokens of an action"""
     parallel: int = 64
@@ -33,20 +34,37 @@ class Work:
     """arguments of the environment"""
     expert_args: dict[str, object] = field(default_factory=dict)
     """arguments of the expert that demonstrates"""
+    tiny: TinyConfig = field(default_factory=TinyConfig)
+    """the model from scratch, where training starts from one"""
 
 
 WORK = {
-    "math": Work(demos=1500, tasks=1500, samples=5, eval_tasks=500, held_out="test", action_tokens=128, parallel=128),
-    "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out="test", action_tokens=128, parallel=128),
-    "alfworld": Work(demos=300, tasks=30, samples=5, eval_tasks=30, held_out="valid_unseen", action_tokens=32, parallel=64),
+    "math": Work(demos=1500, tasks=1500, samples=5, eval_tasks=500, held_out=("test",), action_tokens=128, parallel=128),
+    "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out=("test",), action_tokens=128, parallel=128),
+    "alfworld": Work(
+        demos=2000,
+        tasks=300,
+        samples=3,
+        eval_tasks=100,
+        held_out=("valid_seen", "valid_unseen"),
+        action_tokens=16,
+        # Mistakes, and how to go on after them, are what perfect demonstrations never show.
+        expert_args={"noise": 0.1},
+        # One over the root of the width: names must be copied from the text, which small weights are slow to learn.
+        tiny=TinyConfig(init=0.07),
+    ),
 }
-OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out="")
+OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out=())
 """For any other environment; its tasks are not split."""
 
 TRAINING = {
     "tiny": {
         "sft": Training(lr=2e-3, critic_lr=0.0, epochs=8, min_steps=60, batch=64, micro_tokens=4096),
         "oreo": Training(lr=1e-4, critic_lr=1e-3, epochs=1, min_steps=2, batch=128, micro_tokens=4096, critic_start=0.25),
+    },
+    "tiny-alfworld": {
+        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=2, min_steps=60, batch=8, micro_tokens=4096),
+        "oreo": Training(lr=3e-4, critic_lr=1e-3, epochs=1, min_steps=2, batch=32, micro_tokens=4096, critic_start=0.25),
     },
     "paper": {
         "sft": Training(lr=2e-5, critic_lr=0.0, epochs=3),
@@ -57,15 +75,16 @@ TRAINING = {
         "oreo": Training(lr=5e-5, critic_lr=1e-4, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=2048),
     },
 }
-"""Preset -> learner -> settings. A learner without an entry takes OREO's."""
+"""Preset, or preset-environment -> learner -> settings. A learner without an entry takes OREO's."""
 
 
-def training(preset: str, method: str) -> Training:
-    """The shared settings of a learner under a preset.
+def training(preset: str, method: str, env: str = "") -> Training:
+    """The shared settings of a learner under a preset, the environment's own where there are such.
 
     Raises:
         ValueError: unknown preset.
     """
     if preset not in TRAINING:
         raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(TRAINING)}")
-    return TRAINING[preset].get(method, TRAINING[preset]["oreo"])
+    settings = TRAINING.get(f"{preset}-{env}", TRAINING[preset])
+    return settings.get(method, settings["oreo"])

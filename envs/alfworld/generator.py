@@ -101,7 +101,7 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    "small": Difficulty(receptacles=4, objects=3, copies=2, max_steps=20),
+    "small": Difficulty(receptacles=4, objects=3, copies=2, max_steps=15),
     "medium": Difficulty(receptacles=12, objects=15, copies=2),
     "official": Difficulty(),
 }

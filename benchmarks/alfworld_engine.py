@@ -159,6 +159,23 @@ def throughput(games: dict[str, Source], seconds: float) -> dict[str, float]:
     return found
 
 
+def saving(games: dict[str, Source], steps: int = 20) -> dict[str, float]:
+    """Microseconds, median, to save and to go back to a state `steps` random commands after the start of a game."""
+    rng, engine, times = random.Random(0), NativeEngine(), {"snapshot": list[float](), "restore": list[float]()}
+    for source in games.values():
+        scene = engine.reset(source)
+        for _ in range(steps):
+            scene = engine.step(rng.choice(scene.commands))
+        for _ in range(20):
+            began = time.perf_counter()
+            state = engine.snapshot()
+            saved = time.perf_counter()
+            engine.restore(source, state)
+            times["snapshot"].append(saved - began)
+            times["restore"].append(time.perf_counter() - saved)
+    return {f"{what}, microseconds": 1e6 * statistics.median(taken) for what, taken in times.items()}
+
+
 def rate(play: Callable[[], int], seconds: float) -> float:
     play()
     began, steps = time.perf_counter(), 0
@@ -203,7 +220,7 @@ def main() -> None:
             different.append(f"{source}: {difference}")
     report(compared, verbs, different, times)
     games = {task: source for _, task, source in chosen}
-    speeds = throughput(games, arguments.seconds)
+    speeds = throughput(games, arguments.seconds) | saving(games)
     kilobytes = memory(games)
     for name, speed in speeds.items():
         console.print(f"native {name}: {speed:,.0f}")

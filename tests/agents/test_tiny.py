@@ -33,6 +33,11 @@ def test_weights_depend_on_the_seed_alone(tokenizer: PreTrainedTokenizerFast) ->
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_weights_start_as_large_as_they_are_said_to(tokenizer: PreTrainedTokenizerFast) -> None:
+    lm = tiny.build(tokenizer, tiny.TinyConfig(init=0.07))
+    assert lm.model.layers[0].mlp.up_proj.weight.std().item() == pytest.approx(0.07, rel=0.02)
+
+
 def test_too_small_a_vocabulary_is_refused() -> None:
     with pytest.raises(ValueError, match="vocab=100 is too small"):
         tiny.train_tokenizer(["a"], 100)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from algorithms import oreo, sft
 from algorithms.job import parse
+from algorithms.pipeline import Pipeline
+from algorithms.presets import TRAINING, WORK
 from rollouts.trajectory import read
 
 ROOT = Path(__file__).parents[2]
@@ -130,3 +133,22 @@ def test_presets_choose_the_defaults_and_flags_override_them() -> None:
     assert (tiny.training.critic, lora.training.critic) == ("separate", "lora")
     assert (paper.training.lr, paper.training.batch, paper.settings.beta) == (5e-6, 4, 0.1)
     assert parse(sft.METHOD, ["--preset", "paper"]).training.lr == 2e-5
+
+
+@pytest.mark.parametrize("env", ["alfworld", "AlfWorld-v0"])
+def test_a_preset_may_have_settings_of_an_environment(env: str) -> None:
+    args = parse(oreo.METHOD, ["--env", env])
+    assert (args.training, args.sft) == (TRAINING["tiny-alfworld"]["oreo"], TRAINING["tiny-alfworld"]["sft"])
+    assert parse(oreo.METHOD, ["--env", env, "--preset", "paper"]).training == TRAINING["paper"]["oreo"]
+
+
+def test_every_split_that_is_held_out_has_rows_of_its_own(tmp_path: Path) -> None:
+    work = replace(WORK["alfworld"], env_args={"games": "generated"})
+    pipeline = Pipeline(oreo.METHOD, oreo.Config(), {}, "alfworld", work, "tiny", tmp_path)
+    rows = {name: (args["split"], temperature) for name, (args, temperature) in pipeline._rows().items()}
+    assert rows == {
+        "valid_seen": ("valid_seen", 0.0),
+        "valid_unseen": ("valid_unseen", 0.0),
+        "valid_seen, sampled": ("valid_seen", 1.0),
+        "valid_unseen, sampled": ("valid_unseen", 1.0),
+    }

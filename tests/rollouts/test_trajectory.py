@@ -37,7 +37,7 @@ trajectories = st.builds(
 )
 
 
-@given(st.lists(trajectories, max_size=4))
+@given(st.lists(trajectories, max_size=4, unique_by=lambda episode: (episode.task, episode.seed)))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, episodes: list[Trajectory]) -> None:
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     with LogWriter(path, HEADER) as log:

@@ -42,7 +42,7 @@ WORK = {
     "math": Work(demos=1500, tasks=1500, samples=5, eval_tasks=500, held_out=("test",), action_tokens=128, parallel=128),
     "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out=("test",), action_tokens=128, parallel=128),
     "alfworld": Work(
-        demos=2000,
+        demos=2500,
         tasks=300,
         samples=3,
         eval_tasks=100,

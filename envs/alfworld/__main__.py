@@ -23,6 +23,7 @@ from rich.table import Table
 from envs.alfworld.engine import Source
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.export import write_games
+from envs.alfworld.games import SPLITS
 from envs.alfworld.generator import DEFAULT_DIFFICULTY, Difficulty, difficulty_of, generated
 from envs.alfworld.inspection import GameNumbers, describe, faults, holder_shares, means
 from envs.alfworld.play import Game
@@ -99,6 +100,8 @@ class Verify(Games):
 
     games: tyro.conf.Positional[str | None] = None  # type: ignore[assignment]
     """folder, archive, game file, or "generated"; default $ALFWORLD_DATA, and generated ones without"""
+    split: str = "all"
+    """one split, or all that there are"""
 
 
 def generate(args: Generate) -> int:
@@ -136,15 +139,27 @@ def stats(args: Stats) -> int:
 
 def verify(args: Verify) -> int:
     """Say which games have faults."""
-    sources = find_sources(args.games, args.split, difficulty=args.difficulty)
+    sources = _every(args) if args.split == "all" else find_sources(args.games, args.split, difficulty=args.difficulty)
     bad = 0
     with _bar("verified") as bar:
         for task, source in bar.track(sources.items()):
             for fault in faults(source):
                 bad += 1
                 bar.console.print(f"[red]{escape(task)}[/]: {escape(fault)}", soft_wrap=True)
-    console.print(f"{len(sources)} games of {args.split}: {bad} faults")
+    console.print(f"{len(sources)} games: {bad} faults")
     return 1 if bad else 0
+
+
+def _every(args: Verify) -> dict[str, Source]:
+    """The games of all splits that there are."""
+    found: dict[str, Source] = {}
+    for split in SPLITS:
+        try:
+            found |= find_sources(args.games, split, difficulty=args.difficulty)
+        except FileNotFoundError:
+            if split == SPLITS[-1] and not found:
+                raise
+    return found
 
 
 def _counted(sources: dict[str, Source], args: Stats) -> list[GameNumbers]:

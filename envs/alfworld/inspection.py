@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from statistics import mean
 from typing import NamedTuple
 
+from envs.alfworld import rooms
 from envs.alfworld.engine import Source
 from envs.alfworld.games import TASK_TYPES, scene, task_type
 from envs.alfworld.planner import shortest_plan
 from envs.alfworld.rules import Game, World, load_game
 
-ROOMS = {0: "kitchen", 2: "living room", 3: "bedroom", 4: "bathroom"}
+ROOMS = {rooms.KITCHEN: "kitchen", rooms.LIVING_ROOM: "living room", rooms.BEDROOM: "bedroom", rooms.BATHROOM: "bathroom"}
 """By the hundreds of the floor plan's number."""
 
 
@@ -73,10 +74,10 @@ def means(games: Iterable[GameNumbers]) -> dict[str, dict[str, tuple[int, float]
     for game in games:
         by_room[game.room].append(game)
         by_kind[game.kind].append(game)
-    rooms = {name: by_room[name] for name in (*ROOMS.values(), "other") if name in by_room}
+    in_rooms = {name: by_room[name] for name in (*ROOMS.values(), "other") if name in by_room}
     kinds = {name: by_kind[name] for name in (*TASK_TYPES, *sorted(by_kind.keys() - set(TASK_TYPES))) if name in by_kind}
     quantities = ("receptacles", "openable", "objects", "portable", "placed", "occupied", "commands")
-    found = {name: _means(rooms, name) for name in quantities}
+    found = {name: _means(in_rooms, name) for name in quantities}
     return found | {"optimum": _means(kinds, "optimum")}
 
 

@@ -113,9 +113,9 @@ def test_games_are_generated_counted_and_verified(tmp_path: Path, capsys: pytest
     assert main(["generate", "--split", "valid_seen", "--count", "4", "--out", str(tmp_path), "--receptacles", "5"]) == 0
     assert len(find_games(tmp_path, "valid_seen")) == 4
     assert main(["stats", "--games", str(tmp_path), "--split", "valid_seen", "--against", "generated"]) == 0
-    assert main(["verify", str(tmp_path), "--split", "valid_seen"]) == 0
+    assert main(["verify", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert "4 new games of 4" in shown and "optimum" in shown and "4 games of valid_seen: 0 faults" in shown
+    assert "4 new games of 4" in shown and "optimum" in shown and "4 games: 0 faults" in shown
 
 
 def test_the_same_command_writes_the_same_files(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_verify_finds_a_cut_off_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     os.truncate(victim, 1000)
     assert main(["verify", str(tmp_path)]) == 1
     shown = capsys.readouterr().out
-    assert "not JSON" in shown.replace("\n", " ") and "2 games of train: 1 faults" in shown
+    assert "not JSON" in shown.replace("\n", " ") and "2 games: 1 faults" in shown
 
 
 @pytest.mark.parametrize(

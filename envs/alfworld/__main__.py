@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -24,7 +24,7 @@ from envs.alfworld.engine import Source
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.export import write_games
 from envs.alfworld.games import SPLITS
-from envs.alfworld.generator import DEFAULT_DIFFICULTY, Difficulty, difficulty_of, generated
+from envs.alfworld.generator import DEFAULT_DIFFICULTY, difficulty_of, generated
 from envs.alfworld.inspection import GameNumbers, describe, faults, holder_shares, means
 from envs.alfworld.play import Game
 from envs.alfworld.sources import GENERATED, find_sources
@@ -106,9 +106,9 @@ class Verify(Games):
 
 def generate(args: Generate) -> int:
     """Write games."""
-    named = difficulty_of(args.difficulty)
-    dials = {name: getattr(named, name) if getattr(args, name) is None else getattr(args, name) for name in vars(named)}
-    games = generated(args.split, args.count, args.seed, Difficulty(**dials), args.task_types or None, args.scenes or None)
+    turned = {dial: value for dial in ("receptacles", "objects", "copies") if (value := getattr(args, dial)) is not None}
+    difficulty = replace(difficulty_of(args.difficulty), **turned)
+    games = generated(args.split, args.count, args.seed, difficulty, args.task_types or None, args.scenes or None)
     with _bar("generated") as bar:
         task = bar.add_task("", total=len(games))
         new = write_games(games, args.split, args.out, lambda: bar.advance(task))

@@ -29,8 +29,10 @@ class Scene(NamedTuple):
 class Source(Protocol):
     """Where the text of a game comes from. `str()` names it in errors; equal sources of the same version are the same game."""
 
-    max_steps: int
-    """commands that an episode has where the environment is not told otherwise"""
+    @property
+    def max_steps(self) -> int:
+        """Commands that an episode has where the environment is not told otherwise."""
+        ...
 
     def read(self) -> str:
         """The text of the game file. Raises OSError where it cannot be read."""

@@ -7,7 +7,6 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from gymnasium import logger
 
@@ -24,10 +23,14 @@ class GameFile:
     """A game on disk."""
 
     path: Path
-    max_steps: ClassVar[int] = 40
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @property
+    def max_steps(self) -> int:
+        """What the papers give an episode; a file does not say."""
+        return 40
 
     def version(self) -> Hashable:
         """Changes when the file does."""

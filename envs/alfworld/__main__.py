@@ -24,10 +24,11 @@ from envs.alfworld.engine import Source
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.export import write_games
 from envs.alfworld.games import SPLITS
-from envs.alfworld.generator import DEFAULT_DIFFICULTY, difficulty_of, generated
+from envs.alfworld.generator import generated
 from envs.alfworld.inspection import GameNumbers, describe, faults, holder_shares, means
 from envs.alfworld.play import Game
 from envs.alfworld.sources import GENERATED, find_sources
+from envs.alfworld.tasks import DEFAULT_DIFFICULTY, difficulty_of
 from envs.hints import choose
 
 console = Console()

@@ -15,8 +15,8 @@ from gymnasium.error import ResetNeeded
 
 from envs.alfworld.engine import Engine, Scene, Source, make_engine
 from envs.alfworld.games import task_id
-from envs.alfworld.generator import Difficulty
 from envs.alfworld.sources import find_sources
+from envs.alfworld.tasks import Difficulty
 from envs.hints import choose, did_you_mean
 from envs.text import UnicodeText
 

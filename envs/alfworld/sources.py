@@ -12,7 +12,8 @@ from gymnasium import logger
 
 from envs.alfworld.engine import Source
 from envs.alfworld.games import HOME, SPLITS, VARIABLE, find_games
-from envs.alfworld.generator import Difficulty, generated
+from envs.alfworld.generator import generated
+from envs.alfworld.tasks import Difficulty
 
 GENERATED = "generated"
 """The value of `games` that asks for the generator."""

@@ -21,11 +21,12 @@ from envs.alfworld import rooms, sources
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.export import write_games
 from envs.alfworld.games import SPLITS, TASK_TYPES, VARIABLE, find_games, scene, task_type
-from envs.alfworld.generator import UNSEEN, UNUSED, Difficulty, GeneratedGame, generated, scenes_of
+from envs.alfworld.generator import GeneratedGame, generated
 from envs.alfworld.inspection import faults
 from envs.alfworld.problem import PREDICATES, TYPES, parse_problem, write_problem
 from envs.alfworld.rules import load_game
 from envs.alfworld.sources import find_sources
+from envs.alfworld.tasks import UNSEEN, UNUSED, Difficulty, scenes_of
 
 DIALS = st.builds(
     Difficulty,

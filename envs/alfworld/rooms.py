@@ -125,8 +125,10 @@ def numbered(kind: str) -> int:
 
 
 def place_id(name: str, x: float, y: float, z: float) -> str:
-    """The id of a thing of the kind `name` at a position in metres."""
-    return encode("|".join([name, *(f"{value:+06.2f}" for value in (x, y, z))]))
+    """The id of a thing of the kind `name` at a position in metres; a basin is a part of its sink or bath."""
+    whole = name.removesuffix("Basin")
+    part = [name] if whole != name else []
+    return encode("|".join([whole, *(f"{value:+06.2f}" for value in (x, y, z)), *part]))
 
 
 def _fixtures(number: int, present: list[str], known: Mapping[str, str], free: np.ndarray) -> dict[str, str]:

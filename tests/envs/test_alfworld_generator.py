@@ -24,7 +24,7 @@ from envs.alfworld.games import SPLITS, TASK_TYPES, VARIABLE, find_games, scene,
 from envs.alfworld.generator import GeneratedGame, generated
 from envs.alfworld.inspection import faults
 from envs.alfworld.problem import PREDICATES, TYPES, parse_problem, write_problem
-from envs.alfworld.rules import load_game
+from envs.alfworld.rules import load_game, object_names
 from envs.alfworld.sources import find_sources
 from envs.alfworld.tasks import UNSEEN, UNUSED, Difficulty, scenes_of
 
@@ -141,6 +141,13 @@ def test_what_cannot_be_generated_is_refused(arguments: dict[str, Any], message:
     everything: dict[str, Any] = {"split": "train"} | arguments
     with pytest.raises(ValueError, match=message):
         generated(**everything)
+
+
+def test_the_text_names_every_receptacle_by_its_kind() -> None:
+    for number in rooms.SCENES:
+        receptacles = rooms.floor_plan(number).receptacles
+        names = object_names(one.lower() for one in receptacles)
+        assert {one: names[one.lower()].split()[0] for one in receptacles} == {one: rooms.kind(one).lower() for one in receptacles}
 
 
 def test_a_floor_plan_that_alfred_lacks_is_refused() -> None:

@@ -60,7 +60,7 @@ class FloorPlan:
     objects: tuple[str, ...]
     """kinds of objects that belong into the room, sorted"""
     spots: tuple[str, ...]
-    """locations on the free floor"""
+    """locations on the free floor from which no receptacle is reached"""
 
 
 def kind(identifier: str) -> str:
@@ -108,14 +108,15 @@ def floor_plan(number: int) -> FloorPlan:
     places = json.loads((layouts / f"FloorPlan{number}-openable.json").read_text("utf-8"))
     present = sorted(json.loads((layouts / f"FloorPlan{number}-objects.json").read_text("utf-8")))
     free = np.load(layouts / f"FloorPlan{number}-layout.npy", allow_pickle=False)
-    spots = [_location(x, z, 90 * side, 45) for x, z in free.tolist() for side in range(4)]
     receptacles = {encode(name): _location(*place) for name, place in sorted(places.items())}
+    everything = receptacles | _fixtures(number, present, receptacles, free)
+    spots = (_location(x, z, 90 * side, 45) for x, z in free.tolist() for side in range(4))
     return FloorPlan(
         number,
-        receptacles | _fixtures(number, present, receptacles, free),
+        everything,
         openable=frozenset(name for name in receptacles if kind(name) in ("Cabinet", "Drawer", "Fridge", "Microwave", "Safe")),
         objects=tuple(one for one in present if one in rules().objects),
-        spots=tuple(spots),
+        spots=tuple(spot for spot in spots if spot not in everything.values()),
     )
 
 

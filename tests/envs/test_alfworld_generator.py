@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import envs
 from benchmarks.alfworld_engine import Times, compare
 from envs.alfworld import rooms, sources
+from envs.alfworld.engine import without_banner
 from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.export import write_games
 from envs.alfworld.games import SPLITS, TASK_TYPES, VARIABLE, find_games, scene, task_type
@@ -143,9 +144,16 @@ def test_what_cannot_be_generated_is_refused(arguments: dict[str, Any], message:
         generated(**everything)
 
 
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_one_starts_in_the_middle_of_the_room_as_in_official_games(seed: int) -> None:
+    assert without_banner(load_game(game_of("train", seed).read()).intro).startswith("You are in the middle of a room.")
+
+
 def test_the_text_names_every_receptacle_by_its_kind() -> None:
     for number in rooms.SCENES:
-        receptacles = rooms.floor_plan(number).receptacles
+        # Floor plan 420 has a sink in its bath: upstream's text calls it a bathtubbasin too, though its kind is another.
+        receptacles = [one for one in rooms.floor_plan(number).receptacles if not (number == 420 and one.startswith("Bathtub"))]
         names = object_names(one.lower() for one in receptacles)
         assert {one: names[one.lower()].split()[0] for one in receptacles} == {one: rooms.kind(one).lower() for one in receptacles}
 

@@ -29,7 +29,7 @@ class EpisodeProgress:
 
     def __init__(self, what: str, total: int, before: Sequence[Trajectory] = ()) -> None:
         """`before`: episodes of the total that were played by an earlier process; they have no part in the speed."""
-        what = what if len(what) <= 32 else f"{what[:15]}\u2026{what[-16:]}"
+        what = what if len(what) <= 24 else f"{what[:11]}\u2026{what[-12:]}"
         self.before = self.played = len(before)
         self.solved = sum(trajectory.success for trajectory in before)
         self._bar = Progress(*bar_columns(what, "{task.fields[rate]} episodes/s, {task.fields[solved]} solved"), console=console)

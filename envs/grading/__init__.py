@@ -1,19 +1,26 @@
 """Is this response's answer the reference's? `grade(response, reference)`.
 
-The answer is extracted by `envs.grading.extract` and compared exactly by `envs.grading.compare`: numbers by value, all
-else by its text after normalisation. Any text may come in: nothing here raises, and the time is linear in the length of
-the texts.
+The answer is found by `envs.grading.extract`, read by `envs.grading.expression`, and compared by `envs.grading.compare`:
+texts, exact numbers, structures, values. What these rules cannot tell is asked of computer algebra (`envs.grading.symbolic`)
+in a process that can be killed. Any text may come in: nothing here raises, hangs, or takes a time-out for a wrong answer.
 """
 
 from __future__ import annotations
 
+import functools
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
-from envs.grading.compare import Value, value_of
-from envs.grading.extract import explicit, fallback, has_final_answer
+from envs.grading import compare, extract, limits, published, symbolic
+from envs.grading.expression import Apply, Node, ParseError, Text, TooLarge, parse
+from envs.grading.extract import Found, Kind, has_final_answer
+from envs.grading.notation import plain
+from envs.hints import choose
 
-__all__ = ["Grade", "Outcome", "grade", "has_final_answer"]
+__all__ = ["RULES", "Grade", "Kind", "Outcome", "grade", "has_final_answer"]
 
 
 class Outcome(StrEnum):
@@ -21,42 +28,178 @@ class Outcome(StrEnum):
 
     CORRECT = "correct"
     WRONG = "wrong"
-    UNPARSEABLE = "unparseable"  # no answer could be found in the response (or none in the reference)
+    UNPARSEABLE = "unparseable"
+    """no answer could be found or read in the response (or none in the reference)"""
     TIMEOUT = "timeout"
+    """computer algebra was ended by its limit of time or memory: whether the answer is right is not known"""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """The outcome, with the answer found in the response, the reference's, and the rule that found the response's."""
+    """The outcome, the answers that were compared, where the response's was found, and the rule that decided."""
 
     outcome: Outcome
     answer: str | None
     reference: str | None
+    found: str
+    """boxed, hash, final answer, answer is, last letter, bare, last number, or none"""
     rule: str
+    """same text, choice, number, structure, unit, rounded, evaluated, symbolic; or why nothing could be compared"""
 
 
-def grade(response: str, reference: str) -> Grade:
+RULES: dict[str, Callable[[str, str], bool | None]] = {
+    "deepseek-math": published.deepseek_math,
+    "qwen2.5-math": published.qwen_math,
+}
+"""Published checkers by name, for reproducing tables; what they do is in docs/grading.md."""
+
+
+def grade(
+    response: str, reference: str, kind: Kind | None = None, choices: Sequence[str] = (), rules: str | None = None
+) -> Grade:
     """Compare the final answer of `response` with that of `reference` (a worked solution or a bare answer).
 
-    The rules, in order: the last closed `\\boxed{...}`; the last `#### x`; "Final Answer: x" and "the answer is x";
-    then, with no explicit marker, the last number (a number is wanted), a lone letter (a choice is wanted) or the whole
-    text if it is one line.
+    The answer is that of the last closed `\\boxed{...}`; the last `#### x`; "Final Answer: x"; "the answer is x"; then, with
+    no explicit marker, the last number (a number is wanted), the last letter (a choice is wanted) or the whole text if it is
+    one line.
+
+    Args:
+        response: any text.
+        reference: any text.
+        kind: what is wanted (number, choice, math, text); by default what the reference looks like.
+        choices: the texts of the choices A, B, ...: an answer that is one of them stands for its letter.
+        rules: a key of `RULES` to grade as that published checker does.
+
+    Raises ValueError for an unknown `kind` or `rules`, and envs.grading.symbolic.WorkerError where computer algebra is needed
+    and cannot be started; no text raises anything.
     """
-    wanted = _reference(reference)
+    if rules is not None:
+        return _published(response, reference, choose("rules", rules, RULES))
+    wanted = _reference(reference, kind if kind is None else choose("kind", kind, ("number", "choice", "math", "text")))
     if wanted is None:
-        return Grade(Outcome.UNPARSEABLE, None, None, "no reference")
-    expected = value_of(wanted)
-    found = explicit(response) or fallback(response, expected.kind)
+        return Grade(Outcome.UNPARSEABLE, None, None, "none", "no reference")
+    found = extract.explicit(response) or extract.fallback(response, wanted.kind)
     if found is None:
-        return Grade(Outcome.UNPARSEABLE, None, wanted, "none")
-    got = value_of(found.answer, expected.kind)
-    return Grade(Outcome.CORRECT if _same(got, expected) else Outcome.WRONG, found.answer, wanted, found.rule)
+        return Grade(Outcome.UNPARSEABLE, None, wanted.text, "none", "no answer")
+    if wanted.items > 1 and found.rule == "boxed":
+        found = _several(response, wanted.items, found)
+    outcome, rule = _choice(found.answer, wanted.text, choices) if wanted.kind == "choice" else _judge(found.answer, wanted)
+    return Grade(outcome, found.answer, wanted.text, found.rule, rule)
 
 
-def _reference(reference: str) -> str | None:
-    found = explicit(reference) or fallback(reference, "text") or fallback(reference, "number")
-    return found.answer if found else None
+@dataclass(frozen=True)
+class _Wanted:
+    """A reference, read once however many responses are compared with it."""
+
+    text: str
+    kind: Kind
+    plain: str
+    tree: Node | None
+    rule: str
+    """why there is no tree"""
+    items: int
+    simple: Fraction | None
+    """the value of a number in plain digits"""
 
 
-def _same(got: Value, expected: Value) -> bool:
-    return got.kind == expected.kind and got.value == expected.value
+@functools.lru_cache(maxsize=4096)
+def _reference(reference: str, kind: Kind | None) -> _Wanted | None:
+    found = extract.explicit(reference) or extract.fallback(reference, kind or "text") or extract.fallback(reference, "number")
+    if found is None or not found.answer.strip():
+        return None
+    tree, rule = _read(found.answer)
+    if kind is None:
+        kind = "choice" if _is_letter(found.answer) else _kind(tree)
+    items = len(tree.args) if isinstance(tree, Apply) and tree.op in ("list", "set") else 1
+    return _Wanted(found.answer, kind, plain(found.answer), tree, rule, items, _simple(found.answer))
+
+
+_SIMPLE = re.compile(r"\s*\$?(-?\d{1,3}(?:,\d{3}){1,4}|-?\d{1,15})((?:\.\d{1,3})?)\s*", re.ASCII)
+
+
+def _simple(answer: str) -> Fraction | None:
+    """The value of the commonest answers, plain digits, which need no parser (and no rounding: few places)."""
+    match = _SIMPLE.fullmatch(answer)
+    return Fraction(match[1].replace(",", "") + match[2]) if match else None
+
+
+def _is_letter(answer: str) -> bool:
+    text = plain(answer).strip("().:")
+    return len(text) == 1 and text in "ABCDEFGHIJ"
+
+
+def _kind(tree: Node | None) -> Kind:
+    if tree is None or isinstance(tree, Text):
+        return "text"
+    figure = tree.args[0] if isinstance(tree, Apply) and tree.op == "unit" else tree
+    return "number" if compare.is_number(figure) else "math"
+
+
+def _read(answer: str) -> tuple[Node | None, str]:
+    """Return the tree, or None and why there is none."""
+    try:
+        return parse(answer), ""
+    except ParseError:
+        return None, "unread"
+    except TooLarge:
+        return None, "size limit"
+
+
+def _several(response: str, count: int, last: Found) -> Found:
+    """Where a list is wanted and the last box holds no list, the last boxes with different contents are its items."""
+    boxed = list(dict.fromkeys(reversed(extract.boxes(response))))[:count]
+    if len(boxed) < count or "," in last.answer:
+        return last
+    return Found(", ".join(reversed(boxed)), "boxed")
+
+
+def _choice(answer: str, wanted: str, choices: Sequence[str]) -> tuple[Outcome, str]:
+    """Compare letters; a text that is one of the choices, and no other, is its letter."""
+    texts = [plain(choice).casefold() for choice in choices]
+    said = plain(answer).casefold()
+    letter = "ABCDEFGHIJ"[texts.index(said)] if texts.count(said) == 1 else extract.choice_of(answer)
+    if letter is None:
+        return Outcome.UNPARSEABLE, "no choice"
+    return Outcome.CORRECT if letter == extract.choice_of(wanted) else Outcome.WRONG, "choice"
+
+
+def _judge(answer: str, wanted: _Wanted) -> tuple[Outcome, str]:
+    """From the cheapest rule to the dearest; the first that can tell decides."""
+    if wanted.simple is not None and (value := _simple(answer)) is not None:
+        return Outcome.CORRECT if value == wanted.simple else Outcome.WRONG, "number"
+    if plain(answer) == wanted.plain:
+        return Outcome.CORRECT, "same text"
+    tree, why = _read(answer)
+    for reason in (why, wanted.rule):
+        if reason == "size limit":
+            return Outcome.UNPARSEABLE, reason
+    if tree is not None and wanted.tree is not None:
+        try:
+            verdict = compare.compare(tree, wanted.tree)
+            if not verdict.same and (_GROUPED.search(answer) or _GROUPED.search(wanted.text)):
+                listed = compare.compare(parse(answer, thousands=False), parse(wanted.text, thousands=False))
+                verdict = listed if listed.same else verdict
+        except TooLarge:
+            return Outcome.UNPARSEABLE, "size limit"
+        if verdict.same is not None:
+            return Outcome.CORRECT if verdict.same else Outcome.WRONG, verdict.rule.name.lower()
+    if not (limits.looks_like_maths(answer) and limits.looks_like_maths(wanted.text)):
+        return Outcome.WRONG, "text"
+    return _SYMBOLIC[symbolic.compare(answer, wanted.text)]
+
+
+_GROUPED = re.compile(r"\d,\d{3}(?!\d)")
+
+_SYMBOLIC = {
+    symbolic.Symbolic.SAME: (Outcome.CORRECT, "symbolic"),
+    symbolic.Symbolic.DIFFERENT: (Outcome.WRONG, "symbolic"),
+    symbolic.Symbolic.UNREAD: (Outcome.WRONG, "text"),  # nobody reads both as maths, and as texts they differ
+    symbolic.Symbolic.TOO_LARGE: (Outcome.UNPARSEABLE, "size limit"),
+    symbolic.Symbolic.TIMEOUT: (Outcome.TIMEOUT, "time or memory limit"),
+}
+
+
+def _published(response: str, reference: str, rules: str) -> Grade:
+    same = RULES[rules](response, reference)
+    outcome = {True: Outcome.CORRECT, False: Outcome.WRONG, None: Outcome.TIMEOUT}[same]
+    return Grade(outcome, None, None, rules, rules)

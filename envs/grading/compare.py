@@ -1,126 +1,320 @@
-"""Answers as values that `==` compares: exact fractions, choice letters, or normalised text."""
+"""Are two answers the same? Structure by structure, then by value, each judgement with the rule that made it."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Sequence
+from enum import IntEnum
 from fractions import Fraction
-from typing import Literal
+from typing import NamedTuple
 
-Kind = Literal["number", "choice", "text"]
+from envs.grading.evaluate import POINTS, Value, agree, values, variables
+from envs.grading.expression import Apply, Node, Number, Symbol, Text, TooLarge
+from envs.grading.notation import plain
+from envs.grading.units import MULTIPLIERS, Unit, unit_of
 
-MAX_DIGITS = 100  # longer numbers are compared as text: an int of unlimited size could take unlimited time
-MAX_EXPONENT = 100
-
-NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,33}(?!\d)|\d+)?(?:\.\d+|(?<=\d)\.(?!\d))?"
-_DECIMAL = re.compile(rf"([-+]?)({NUMBER})(?:[eE]([-+]?\d{{1,4}}))?", re.ASCII)
-_FRACTION = re.compile(r"([-+]?)\\frac\{([^{}]*)\}\{([^{}]*)\}")
-# "B", "(B)", "B. a bank", "B because ...", and not the article of "A dog" or the pronoun "I think".
-CHOICE = re.compile(r"\(([A-J])\)|([A-J])(?=[.:)]?\s*$)|([A-J])[.:)](?=\s)|([B-HJ])(?=\s)")
-_TEXT = re.compile(r"\\(?:text|mbox|textbf|mathrm|mathbf)\{([^{}]*)\}")
-
-# What changes how an answer looks and not what it is. Order matters: `\left` after `\leftarrow` would be another
-# command.
-_LOOKS = (
-    (re.compile(r"\\[dt]frac(?![A-Za-z])"), r"\\frac"),
-    (re.compile(r"\\(?:left|right)(?![A-Za-z])\.?"), ""),
-    (re.compile(r"(?<!\\)\\[!,;: ]|\\q?quad(?![A-Za-z])|~"), ""),
-    (re.compile(r"\\?[$%]|\^(?:\\circ(?![A-Za-z])|\{\\circ\})|\u00b0"), ""),
-    (re.compile(r"\\[()\[\]]"), ""),
-    (re.compile("\u2212"), "-"),
-    (re.compile(r"\s+"), ""),
-    (re.compile(r"^[A-Za-z]="), ""),  # x = 5 is 5
-    (re.compile(r"\\sqrt([0-9A-Za-z])"), r"\\sqrt{\1}"),
-    (re.compile(r"\\frac([0-9A-Za-z])"), r"\\frac{\1}"),
-    (re.compile(r"(\\frac\{[^{}]*(?:\{[^{}]*\}[^{}]*)?\})([0-9A-Za-z])"), r"\1{\2}"),
-)
+MAX_ITEMS = 50
+ROUNDED_PLACES = 4
+"""A decimal with at least so many places stands for what rounds to it: 0.3333 is 1/3, and 0.33 is not."""
 
 
-@dataclass(frozen=True)
-class Value:
-    """What an answer stands for. Two answers are equal when kind and value are."""
+class Rule(IntEnum):
+    """What decided, from the surest to the least sure. A comparison of parts is as sure as its least sure part."""
 
-    kind: Kind
-    value: Fraction | str
+    TEXT = 0
+    NUMBER = 1
+    STRUCTURE = 2
+    UNIT = 3
+    ROUNDED = 4
+    EVALUATED = 5
 
 
-def value_of(answer: str, wanted: Kind | None = None) -> Value:
-    """Return what `answer` stands for: a number if it reads as one, else a choice letter A to J, else its text.
+class Verdict(NamedTuple):
+    """`same` None: these rules cannot tell."""
 
-    `wanted` is the reference's kind. "5 apples" is the number 5 where a number is wanted, and "(B) a bank" the choice B
-    where a choice is wanted.
+    same: bool | None
+    rule: Rule
+
+
+def compare(got: Node, expected: Node) -> Verdict:
+    """Return whether `got` is the answer `expected`. Raises TooLarge beyond the limits of size.
+
+    The order matters where one side says less than the other: a unit, a base, or the name before `=` may be missing.
     """
-    text = normalise(answer)
-    number = parse_number(text)
-    if number is None and wanted == "number":
-        number = _with_unit(answer)
-    if number is not None:
-        return Value("number", number)
-    choice = CHOICE.fullmatch(text) or (wanted == "choice" and CHOICE.match(answer.strip()))
-    return Value("choice", next(filter(None, choice.groups()))) if choice else Value("text", text)
+    if got == expected:
+        return Verdict(True, Rule.STRUCTURE)
+    got, expected = _answer(got, expected), _answer(expected, got)
+    if _op(expected) in _RELATIONS and _op(got) in _RELATIONS:
+        return _relations(got, expected)
+    if (_op(expected) in _RELATIONS) != (_op(got) in _RELATIONS):
+        return Verdict(False, Rule.STRUCTURE)
+    got, expected = _expanded(got), _expanded(expected)
+    if _op(got) in _COLLECTIONS or _op(expected) in _COLLECTIONS:
+        return _collections(got, expected)
+    if _op(got) == "unit" or _op(expected) == "unit":
+        return _units(got, expected)
+    if _op(got) == "base" or _op(expected) == "base":
+        return _bases(got, expected)
+    return _by_value(got, expected)
 
 
-def normalise(answer: str) -> str:
-    """Return the answer without what only changes its looks: spaces, `$`, `%`, `\\text{}`, a last period."""
-    text = _unwrapped(answer)
-    for pattern, replacement in _LOOKS:
-        text = pattern.sub(replacement, text)
-    text = text.removesuffix(".")
-    return text.removeprefix("{").removesuffix("}") if re.fullmatch(r"\{[^{}]*\}", text) else text
+def is_number(node: Node) -> bool:
+    """Return whether a tree is one number as it is written: -3, 1/2, 2 1/2, 5_8."""
+    if isinstance(node, Apply) and node.op in ("neg", "/", "mixed"):
+        return all(map(is_number, node.args))
+    return isinstance(node, Number) or _op(node) == "base"
 
 
-def _unwrapped(text: str) -> str:
-    for _ in range(3):  # \text{\textbf{(B)}}: a few levels, never a loop over hostile input
-        text = _TEXT.sub(r"\1", text)
-    return text
+_RELATIONS = frozenset(("=", "<", ">", "<=", ">=", "!=", "in", "chain"))
+_UNORDERED = frozenset(("list", "set", "union"))
+_BRACKETS = frozenset(("()", "[]", "(]", "[)"))
+_COLLECTIONS = _UNORDERED | _BRACKETS | {"matrix", "row", "ratio"}
 
 
-def parse_number(text: str) -> Fraction | None:
-    """Return the exact value of a normalised text (1,234  -3.50  2e3  3/4  \\frac{3}{4}), None for anything else.
-
-    A number too large to be an answer (see MAX_DIGITS and MAX_EXPONENT) is None too.
-    """
-    if len(text) > 2 * MAX_DIGITS:
-        return None
-    if match := _FRACTION.fullmatch(text):
-        top, bottom = _decimal(match[2]), _decimal(match[3])
-        return None if top is None or not bottom else (-1 if match[1] == "-" else 1) * top / bottom
-    if "/" in text:
-        top, bottom = (_decimal(part) for part in text.split("/", 1))
-        return None if top is None or not bottom else top / bottom
-    return _decimal(text)
+def _op(node: Node) -> str:
+    return node.op if isinstance(node, Apply) else ""
 
 
-def _decimal(text: str) -> Fraction | None:
-    match = _DECIMAL.fullmatch(text)
-    if not match or not match[2] or len(match[2]) > MAX_DIGITS or abs(int(match[3] or 0)) > MAX_EXPONENT:
-        return None
-    return Fraction(Decimal(match[0].replace(",", "")))
+def _args(node: Node) -> tuple[Node, ...]:
+    return node.args if isinstance(node, Apply) else (node,)
 
 
-# Words after a number that make another number or another claim of it.
-_NOT_UNITS = {
-    "hundred",
-    "thousand",
-    "million",
-    "billion",
-    "trillion",
-    "dozen",
-    "and",
-    "or",
-    "to",
-    "times",
-    "half",
-    "over",
-    "plus",
-}
+def _answer(node: Node, other: Node) -> Node:
+    """Take "x =" and "x \\in" away where the other side has none, and read inequalities as intervals."""
+    if _op(other) in ("=", "chain") and _op(node) in ("=", "chain") and _interval(node) is None:
+        return node
+    if _op(node) == "chain" and all(_op(pair) == "=" for pair in _args(node)):
+        node = _args(node)[-1]  # 2 + 3 = 4 + 1 = 5
+    if _op(node) == "in":
+        return _args(node)[1]
+    if _op(node) == "=":
+        left, right = _args(node)
+        if _is_name(right) and not _is_name(left):
+            left, right = right, left
+        named = isinstance(left, Symbol | Text) or not variables(left) or (_op(left) == "*" and isinstance(_args(left)[0], Symbol))
+        # A sum that is 0 is an equation and not the answer 0; a value with its name on the left is that value.
+        return right if named or not variables(right) and right != Number(Fraction(0)) else node
+    if _op(node) == "list" and not any(_op(item) == "=" for item in _args(other)) and _same_name(_args(node)):
+        return Apply("list", tuple(_args(item)[1] for item in _args(node)))  # x = 1, x = 2
+    return _interval(node) or node
 
 
-def _with_unit(answer: str) -> Fraction | None:
-    """Read "18 dollars" or "5 \\text{ apples per day}" as 18 and 5: a number, then at most three words."""
-    number, *words = _unwrapped(answer).split(maxsplit=4) or [""]
-    words = [word.replace(".", "").lower() for word in words]
-    if len(words) > 3 or not all(word.isalpha() and word not in _NOT_UNITS for word in words):
-        return None
-    return parse_number(normalise(number))
+def _same_name(items: Sequence[Node]) -> bool:
+    """Whether all items are equations of a name: `x = 1, x = 2`, and `x = 1, y = 2` too where values alone are wanted."""
+    return all(_op(item) == "=" and isinstance(_args(item)[0], Symbol) for item in items)
+
+
+def _interval(node: Node) -> Node | None:
+    """Return the set that an inequality in one variable describes: x > 2 is (2, inf), and x != 2 two such."""
+    infinity = Symbol("inf")
+    low, high = (Apply("neg", (infinity,)), False), (infinity, False)
+    pairs = _args(node) if _op(node) == "chain" else (node,)
+    for pair in pairs:
+        if _op(pair) not in ("<", ">", "<=", ">=", "!="):
+            return None
+        left, right = _args(pair)
+        sign = _op(pair)
+        if _is_name(right) and not variables(left):
+            left, right, sign = right, left, sign.translate(str.maketrans("<>", "><"))
+        if not _is_name(left) or variables(right):
+            return None
+        if sign == "!=":
+            parts = (Apply("()", (low[0], right)), Apply("()", (right, high[0])))
+            return Apply("union", parts) if len(pairs) == 1 else None
+        bound = (right, sign.endswith("="))
+        low, high = (low, bound) if sign[0] == "<" else (bound, high)
+    return Apply(("[" if low[1] else "(") + ("]" if high[1] else ")"), (low[0], high[0]))
+
+
+def _is_name(node: Node) -> bool:
+    return isinstance(node, Symbol) and bool(variables(node))
+
+
+def _relations(got: Node, expected: Node) -> Verdict:
+    """Equations are the same where one is a multiple of the other; other relations where their sides are."""
+    if _op(got) != _op(expected):
+        return Verdict(None, Rule.STRUCTURE)
+    if _op(got) != "=":
+        return _ordered(_args(got), _args(expected))
+    (a, b), (c, d) = _args(got), _args(expected)
+    if isinstance(a, Symbol) and a == c:
+        return compare(b, d)
+    ratios: list[Value | None] = []
+    for x, y in zip(_differences(a, b), _differences(c, d), strict=True):
+        if x is None or y is None or not y:
+            return Verdict(None, Rule.EVALUATED)
+        ratios.append(x / y)
+    same = [agree(ratio, ratios[0]) for ratio in ratios[1:]]
+    if ratios[0] == 0 or False in same:
+        return Verdict(False, Rule.EVALUATED)
+    return Verdict(None if None in same else True, Rule.EVALUATED)
+
+
+def _differences(left: Node, right: Node) -> list[Value | None]:
+    return values(Apply("+", (left, Apply("neg", (right,)))), POINTS)
+
+
+def _expanded(node: Node) -> Node:
+    """Write `a \\pm b` as the list of both."""
+    signs = _signs(node)
+    if not signs:
+        return node
+    return Apply("list", (_with_sign(node, False), _with_sign(node, True)))
+
+
+def _signs(node: Node) -> bool:
+    return isinstance(node, Apply) and node.op not in _COLLECTIONS and (node.op in ("pm", "mp") or any(map(_signs, node.args)))
+
+
+def _with_sign(node: Node, lower: bool) -> Node:
+    if not isinstance(node, Apply):
+        return node
+    args = tuple(_with_sign(arg, lower) for arg in node.args)
+    if node.op not in ("pm", "mp"):
+        return Apply(node.op, args)
+    return Apply("+", (args[0], Apply("neg", (args[1],)) if lower == (node.op == "pm") else args[1]))
+
+
+def _collections(got: Node, expected: Node) -> Verdict:
+    a, b = _op(got), _op(expected)
+    if {a, b} <= _UNORDERED and "union" not in {a, b} or a == b == "union":
+        return _unordered(_args(got), _args(expected), alike="set" in (a, b))
+    if a == b:
+        return _ordered(_args(got), _args(expected))
+    kinds = {a, b}
+    if kinds == {"list", "()"}:  # "1, 2" for the point (1, 2)
+        return _ordered(_args(got), _args(expected))
+    if kinds == {"()", "matrix"} or kinds == {"list", "matrix"}:  # a vector, standing or lying
+        return _ordered(_entries(got), _entries(expected))
+    if "set" in kinds and (single := _args(got if a == "set" else expected)) and len(single) == 1:
+        return compare(single[0] if a == "set" else got, expected if a == "set" else single[0])
+    if not kinds <= _COLLECTIONS and "ratio" in kinds:
+        return _by_value(got, expected)  # 3:5 where 3/5 is wanted
+    return Verdict(False, Rule.STRUCTURE)
+
+
+def _entries(node: Node) -> tuple[Node, ...]:
+    """The entries of a vector; a matrix that is none is left as it is, and equals no vector."""
+    rows = _args(node)
+    if _op(node) != "matrix":
+        return rows
+    if all(len(_args(row)) == 1 for row in rows):
+        return tuple(_args(row)[0] for row in rows)
+    return _args(rows[0]) if len(rows) == 1 else (node,)
+
+
+def _ordered(got: Sequence[Node], expected: Sequence[Node]) -> Verdict:
+    if len(got) != len(expected):
+        return Verdict(False, Rule.STRUCTURE)
+    return _all([compare(a, b) for a, b in zip(got, expected, strict=True)])
+
+
+def _all(verdicts: Sequence[Verdict]) -> Verdict:
+    for verdict in verdicts:
+        if verdict.same is False:
+            return verdict
+    rule = max((verdict.rule for verdict in verdicts), default=Rule.STRUCTURE)
+    return Verdict(None if any(v.same is None for v in verdicts) else True, rule)
+
+
+def _unordered(got: Sequence[Node], expected: Sequence[Node], alike: bool) -> Verdict:
+    """Match each expected item with one of its own; with `alike`, items that are the same count once."""
+    if len(got) > MAX_ITEMS or len(expected) > MAX_ITEMS:
+        raise TooLarge(f"more than {MAX_ITEMS} items")
+    if alike:
+        got, expected = _distinct(got), _distinct(expected)
+    if len(got) != len(expected):
+        return Verdict(False, Rule.STRUCTURE)
+    left = list(got)
+    rule = Rule.NUMBER
+    for item in expected:
+        verdicts = [compare(other, item) for other in left]
+        found = next((i for i, verdict in enumerate(verdicts) if verdict.same), None)
+        if found is None:
+            open_ = any(verdict.same is None for verdict in verdicts)
+            return Verdict(None if open_ else False, max(verdict.rule for verdict in verdicts))
+        rule = max(rule, verdicts[found].rule)
+        del left[found]
+    return Verdict(True, rule)
+
+
+def _distinct(items: Sequence[Node]) -> list[Node]:
+    kept: list[Node] = []
+    for item in items:
+        if not any(compare(item, other).same for other in kept):
+            kept.append(item)
+    return kept
+
+
+def _units(got: Node, expected: Node) -> Verdict:
+    """Figures are compared where a unit is missing or unknown, quantities where both are known."""
+    (a, unit), (b, wanted) = _quantity(got), _quantity(expected)
+    if unit is None or wanted is None:
+        return Verdict(None, Rule.UNIT)
+    if unit.kind and wanted.kind:
+        same = unit.kind == wanted.kind and compare(_scaled(a, unit.factor), _scaled(b, wanted.factor)).same
+        return Verdict(same, Rule.UNIT)
+    same = compare(a, b).same
+    if not same and unit.kind == wanted.kind == "":  # 50% where 1/2 is wanted
+        same = compare(_scaled(a, unit.factor), _scaled(b, wanted.factor)).same
+    return Verdict(same, Rule.UNIT)
+
+
+def _quantity(node: Node) -> tuple[Node, Unit | None]:
+    """Return figure and unit; what multiplies ("$5 million") goes to the figure."""
+    words: list[str] = []
+    while isinstance(node, Apply) and node.op == "unit":
+        node, name = node.args
+        words.insert(0, name.words if isinstance(name, Text) else "")
+    words.sort(key=lambda name: name.split()[:1] not in ([m] for m in MULTIPLIERS))
+    unit = unit_of(" ".join(words))
+    return (_scaled(node, unit.multiplier) if unit else node), unit
+
+
+def _scaled(figure: Node, factor: Value) -> Node:
+    if factor == 1:
+        return figure
+    exact = factor if isinstance(factor, Fraction) else Fraction(abs(factor))
+    if isinstance(figure, Number):
+        return Number(figure.value * exact)
+    return Apply("*", (figure, Number(exact)))
+
+
+def _bases(got: Node, expected: Node) -> Verdict:
+    """Digits alone may stand for the base that is wanted; two bases are compared by value."""
+    if _op(got) == _op(expected):
+        return _by_value(got, expected)
+    based, bare = (got, expected) if _op(got) == "base" else (expected, got)
+    digits = _args(based)[0]
+    if isinstance(bare, Number) and isinstance(digits, Text):
+        return Verdict(bare.places is None and str(bare.value) == digits.words.lstrip("0"), Rule.UNIT)
+    return Verdict(None if variables(bare) else False, Rule.UNIT)
+
+
+def _by_value(got: Node, expected: Node) -> Verdict:
+    if isinstance(got, Text) or isinstance(expected, Text):
+        words = isinstance(got, Text) and isinstance(expected, Text) and plain(got.words) == plain(expected.words)
+        return Verdict(words, Rule.TEXT)
+    if isinstance(got, Number) and isinstance(expected, Number) and got.value == expected.value:
+        return Verdict(True, Rule.NUMBER)
+    free = variables(got) | variables(expected)
+    pairs = list(zip(values(got, POINTS if free else 1), values(expected, POINTS if free else 1), strict=True))
+    same = [agree(a, b) for a, b in pairs]
+    if False in same:
+        if not free and any(_rounds(*pair, decimal) for pair in pairs for decimal in (got, expected)):
+            return Verdict(True, Rule.ROUNDED)
+        return Verdict(None if True in same else False, _rule(pairs))
+    enough = sum(1 for verdict in same if verdict) >= (2 if free else 1)
+    return Verdict(True if enough else None, _rule(pairs))
+
+
+def _rule(pairs: Sequence[tuple[Value | None, Value | None]]) -> Rule:
+    exact = len(pairs) == 1 and all(isinstance(x, Fraction) for x in pairs[0])
+    return Rule.NUMBER if exact else Rule.EVALUATED
+
+
+def _rounds(a: Value | None, b: Value | None, decimal: Node) -> bool:
+    """Whether `decimal`, one of the two, is the other rounded to its own places."""
+    places = decimal.places if isinstance(decimal, Number) else None
+    if places is None or places < ROUNDED_PLACES or isinstance(a, complex) or isinstance(b, complex) or a is None or b is None:
+        return False
+    return abs(Fraction(a) - Fraction(b)) * 2 <= Fraction(1, 10**places) if abs(a) < 1e30 and abs(b) < 1e30 else False

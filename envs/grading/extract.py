@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
-from envs.grading.compare import CHOICE, NUMBER, Kind, value_of
+from envs.grading.notation import tidy, unwrap
+
+Kind = Literal["number", "choice", "math", "text"]
+"""What an answer is: a number with or without its unit, a letter A to J, other maths, or words."""
 
 MAX_LINE = 200  # a line longer than this is prose, not a bare answer
 
-_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\boxed\s+(\d)|\\[{}\\]|[{}]", re.ASCII)
+_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\boxed\s+(\w)|\\[{}\\]|[{}]", re.ASCII)
 _HASH = re.compile(r"####[ \t]*(\S[^\n]*)")
-_PHRASE = re.compile(r"(?:\bfinal answer(?: is)?[ \t]*:|^answer:)[ \t]*(\S[^\n]*)", re.IGNORECASE | re.MULTILINE)
-_SENTENCE = re.compile(r"\banswer is:?[ \t]*(\S[^\n]*)", re.IGNORECASE)
-_LAST = re.compile(rf"(?:(?<![\w)])[-\u2212])?\$?(?=[\d.])(?:{NUMBER})(?:/\d+)?", re.ASCII)
-_LETTER = re.compile(r"\(([A-J])\)")
+_PHRASE = re.compile(r"(?:\bfinal answer(?: is)?[ \t]*:|^[ \t]*answer[ \t]*:)\s*(\S[^\n]*)", re.IGNORECASE | re.MULTILINE)
+_SENTENCE = re.compile(
+    r"\banswers? (?:is|are|should be|would be|must be)(?: (?:therefore|thus|then|simply|equal to))?:?[ \t]*(\S[^\n]*)", re.IGNORECASE
+)
+_LEAD = re.compile(r"(?:so |thus |therefore,? )?(?:the |my )?(?:final |correct )?answers? (?:is|are):?\s*", re.IGNORECASE)
+# Markdown's emphasis, and not the power of 2**3.
+_EMPHASIS = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w(\\{])|(?<![\w)}])__(?=\w)|__(?!\w)")
+NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,33}(?!\d)|\d+)?(?:\.\d+|(?<=\d)\.(?!\d))?"
+_LAST = re.compile(rf"-?\\[dt]?frac\{{[^{{}}]*\}}\{{[^{{}}]*\}}|(?:(?<![\w)])[-\u2212])?\$?(?=[\d.])(?:{NUMBER})(?:/\d+)?(?:[ \t]?\\?%)?", re.ASCII)
+# "B", "(B)", "B. a bank", "B because ...", and not the article of "A dog" or the pronoun "I think".
+CHOICE = re.compile(r"\(([A-J])\)|([A-J])(?=[.:)]?\s*$)|([A-J])[.:)](?=\s)|([B-HJ])(?=\s)")
+_LETTER = re.compile(r"\(([A-J])\)|\b(?:option|choice|answer)\s+\(?([A-J])\b", re.IGNORECASE)
 # What an answer begins with, and prose or a heading ("#### Step 1", "the answer is not known") does not.
-_ANSWER_LIKE = re.compile(rf"[-+\u2212]?[\\$]|[-+\u2212]?\.?\d|\(\s*[-+\\\d]|{CHOICE.pattern}")
+_ANSWER_LIKE = re.compile(
+    rf"[-+\u2212\u00b1]?\s*[\\$£€√π]|[-+\u2212]?\.?\d|[(\[]\s*[-+\\\d$a-z]|[a-zA-Z]\s*[=(+*/^]|{CHOICE.pattern}|[a-z](?=[.,;]?\s*$)"
+)
 _HEADING = re.compile(r"\d+[.):]\s+\S")
+# Where an answer ends and its reason begins: "5, so ...", "5 because ...".
+_CLAUSE = re.compile(
+    r"\.(?:\s|$)|\.(?=\$\s)|[,;]?\s+\(?(?:so|which|because|since|as|when|but|meaning|thus|hence|therefore|where|making|giving)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +58,10 @@ def has_final_answer(text: str) -> bool:
 
 def explicit(text: str) -> Found | None:
     """Return the answer of the strongest explicit marker in `text`, the last one where it comes more than once."""
-    if (box := _last_box(text)) is not None and box.strip():
-        return Found(box, "boxed")
+    if boxed := boxes(text):
+        return Found(boxed[-1], "boxed")
+    if "**" in text or "__" in text:
+        text = _EMPHASIS.sub("", text)
     for rule, pattern in (("hash", _HASH), ("final answer", _PHRASE), ("answer is", _SENTENCE)):
         likely = [rest for rest in pattern.findall(text) if _is_answer(rest, rule)]
         if likely:
@@ -51,27 +71,63 @@ def explicit(text: str) -> Found | None:
 
 def fallback(text: str, kind: Kind) -> Found | None:
     """Return the answer of a text without an explicit marker, by the kind that is wanted."""
-    if kind == "text" and (loose := _SENTENCE.findall(text)):
+    if kind in ("text", "math") and (loose := _SENTENCE.findall(text)):
         return Found(_clause(loose[-1]), "answer is")
     if kind == "choice" and (letters := _LETTER.findall(text)):
-        return Found(letters[-1], "last letter")
+        return Found("".join(letters[-1]).upper(), "last letter")
     bare = text.strip()
-    if bare and "\n" not in bare and len(bare) <= MAX_LINE and (kind == "text" or value_of(bare, kind).kind == kind):
+    if bare and "\n" not in bare and len(bare) <= MAX_LINE and _is_bare(bare, kind):
         return Found(bare, "bare")
     if kind == "number" and (number := _last_number(text)):
         return Found(number, "last number")
     return None
 
 
+def choice_of(answer: str) -> str | None:
+    """Return the letter of "B", "(B)", "\\text{B}" or "B. a bank", None where it is no choice."""
+    text = unwrap(tidy(answer)).strip("{} ")
+    match = CHOICE.match(text if len(text) > 1 else f"({text})")
+    return next(filter(None, match.groups())) if match else None
+
+
+def boxes(text: str) -> list[str]:
+    """Return what stands in each closed box, in the order in which the boxes open; `\\{` and `\\}` are not braces.
+
+    One pass. A box within a box counts for itself, and blank ones do not count.
+    """
+    if "boxed" not in text and "\\fbox" not in text:
+        return []
+    opened: list[tuple[bool, int]] = []
+    closed: list[tuple[int, int]] = []
+    for token in _BRACE.finditer(text):
+        if token[1]:  # without braces, TeX boxes the next sign alone
+            closed.append(token.span(1))
+        elif len(token[0]) > 2 or token[0] == "{":
+            opened.append((token[0] != "{", token.end()))
+        elif token[0] == "}" and opened:
+            is_box, start = opened.pop()
+            if is_box and text[start : token.start()].strip():
+                closed.append((start, token.start()))
+    return [text[start:end] for start, end in sorted(closed)]
+
+
+def _is_bare(line: str, kind: Kind) -> bool:
+    """Whether a single line is the answer itself: for numbers and choices it must look like one."""
+    if kind == "number":
+        return bool(re.fullmatch(rf"\s*(?:[-+\u2212]\s*)?\\?\$?\s*(?:{_LAST.pattern})\s*[^\d=+]*", line))
+    return choice_of(line) is not None if kind == "choice" else True
+
+
 def _is_answer(rest: str, rule: str) -> bool:
     if rule == "hash" and _HEADING.match(rest):
         return False
-    return bool(_clause(rest)) and (rule == "final answer" or bool(_ANSWER_LIKE.match(rest)))
+    return bool(_clause(rest)) and (rule == "final answer" or bool(_ANSWER_LIKE.match(_clause(rest))))
 
 
 def _clause(text: str) -> str:
-    """Cut "5. So that is it." to "5": an answer ends with its sentence."""
-    return text.split(". ", 1)[0].strip().removesuffix(".").rstrip()
+    """Cut "The final answer is $5$. I hope it is correct." to "$5$": an answer ends with its sentence."""
+    text = _LEAD.sub("", text, count=1) if _LEAD.match(text) else text
+    return _CLAUSE.split(text, maxsplit=1)[0].strip()
 
 
 def _last_number(text: str) -> str | None:
@@ -80,19 +136,3 @@ def _last_number(text: str) -> str | None:
         if any(c.isdigit() for c in match[0]):
             found = match[0]
     return found
-
-
-def _last_box(text: str) -> str | None:
-    """Return what stands in the closed box that opens last, in one pass; `\\{` and `\\}` are not braces."""
-    opened: list[tuple[bool, int]] = []
-    best = (-1, -1)
-    for token in _BRACE.finditer(text):
-        if token[1]:  # without braces, TeX boxes the next sign alone
-            best = max(best, token.span(1))
-        elif len(token[0]) > 2 or token[0] == "{":
-            opened.append((token[0] != "{", token.end()))
-        elif token[0] == "}" and opened:
-            is_box, start = opened.pop()
-            if is_box:
-                best = max(best, (start, token.start()))
-    return None if best[0] < 0 else text[best[0] : best[1]]

@@ -84,7 +84,9 @@ _COMMAND = re.compile(r"\\[A-Za-z]+|\\.", re.DOTALL)
 _DIGITS = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?", re.ASCII)
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\{(\d+)\}", re.ASCII)
-_MIXED = re.compile(r"(\d+)\s+(\d+)\s*/\s*(\d+)(?!\d)", re.ASCII)
+_MIXED = re.compile(
+    r"(\d+)(?:\s+(\d+)\s*/\s*(\d+)(?!\d)|\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d)))", re.ASCII
+)
 _EXPONENT = re.compile(r"[eE][-+]?\d+(?![\w.])", re.ASCII)
 _BASED = re.compile(r"([0-9A-Z]+)\s*_\s*(?:\{\s*(\d{1,2})\s*\}|(\d{1,2}))(?!\d)", re.ASCII)
 _SUBSCRIPT = re.compile(r"_(?:\{([\w,+\-]*)\}|(\w))")
@@ -245,12 +247,9 @@ class _Parser:
             raise TooLarge(f"more than {MAX_DEPTH} operators in a chain")
 
     def beside(self, left: Node, right: Node) -> Node:
-        """`2x` is a product, `2\\frac{1}{2}` a mixed number; two numbers side by side are neither."""
-        if isinstance(right, Number):
+        """`2x` is a product; two numbers side by side are none."""
+        if isinstance(right, Number) or (isinstance(right, Apply) and right.op == "mixed"):
             raise ParseError("two numbers side by side")
-        whole = isinstance(left, Number) and left.places is None
-        if whole and isinstance(right, Apply) and right.op == "/" and all(_is_whole(x) for x in right.args):
-            return Apply("mixed", (left, right))
         return _joined("*", left, right)
 
     def begins_operand(self) -> bool:
@@ -344,7 +343,7 @@ class _Parser:
         return match if valid and len(match[1]) <= MAX_DIGITS else None
 
     def number(self) -> Node:
-        """A literal in digits: 1,234 1.5e3 0.1\\overline{6} 1 1/2 2516_8."""
+        """A literal in digits: 1,234 1.5e3 0.1\\overline{6} 1 1/2 2\\frac{1}{2} 2516_8."""
         if match := self.based():
             self.take(_BASED)
             return Apply("base", (Text(match[1]), Number(Fraction(match[2] or match[3]))))
@@ -356,8 +355,11 @@ class _Parser:
             return Number(Fraction(int(whole or 0)) + Fraction(int(fixed or 0), shift) + cycle)
         if match := self.take(_MIXED):
             self.check_digits(match[0])
-            whole, top, bottom = map(int, match.groups())
+            whole, top, bottom = (int(part) for part in match.groups() if part)
             return Apply("mixed", (_whole(whole), Apply("/", (_whole(top), _whole(bottom)))))
+        return self.digits()
+
+    def digits(self) -> Number:
         match = (None if self.brackets else _THOUSANDS.match(self.text, self.at)) or _DIGITS.match(self.text, self.at)
         if not match:
             raise ParseError(f"wanted a number, found {self.rest()[:20]!r}")
@@ -418,7 +420,7 @@ class _Parser:
         """What stands behind `^`: unlike in LaTeX, `2^10` and `x^-1` mean what whoever types them means."""
         if self.accept("-"):
             return Apply("neg", (self.exponent(),))
-        inside = self.number() if self.next().isdigit() else self.argument()
+        inside = self.digits() if self.next().isdigit() else self.argument()
         return Apply("^", (inside, self.exponent())) if self.accept("^", "**") else inside
 
     def command(self, sign: str) -> Node:
@@ -562,10 +564,6 @@ def _negative(node: Node) -> Node:
 
 def _whole(value: int) -> Number:
     return Number(Fraction(value))
-
-
-def _is_whole(node: Node) -> bool:
-    return isinstance(node, Number) and node.places is None and node.value.denominator == 1
 
 
 def _is_figure(node: Node) -> bool:

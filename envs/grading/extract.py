@@ -76,7 +76,7 @@ def fallback(text: str, kind: Kind) -> Found | None:
     if kind == "choice" and (letters := _LETTER.findall(text)):
         return Found("".join(letters[-1]).upper(), "last letter")
     bare = text.strip()
-    if bare and "\n" not in bare and len(bare) <= MAX_LINE and _is_bare(bare, kind):
+    if bare and "\\boxed" not in bare and "\n" not in bare and len(bare) <= MAX_LINE and _is_bare(bare, kind):
         return Found(bare, "bare")
     if kind == "number" and (number := _last_number(text)):
         return Found(number, "last number")

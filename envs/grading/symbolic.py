@@ -76,12 +76,14 @@ class _Worker:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"},
         )
-        if self.read(START_LIMIT) != "ready":
+        try:
+            self.read(START_LIMIT)  # it says that it is ready
+        except EOFError:
             self.kill()
             raise WorkerError(
                 f"the grading worker did not start (exit status {self.process.returncode}): "
                 f"`{sys.executable} -m envs.grading.worker < /dev/null` shows why; `pip install math-verify` if it is missing"
-            )
+            ) from None
 
     def ask(self, *question: object) -> object:
         """Return the answer; raise EOFError where the process ended or did not answer in time."""

@@ -50,7 +50,7 @@ class Room:
         """Place the task's things and others."""
         holds, of = rooms.rules().holds, rooms.kind
         lamp = task.kind == "look_at_obj_in_light"
-        # A thing that is to be brought somewhere starts elsewhere; its state must be changed first where it may lie there.
+        # The thing starts in another kind of place than the one it is to be brought to: the task is never done at the start.
         elsewhere = [name for name in self.plan.receptacles if task.thing in holds[of(name)] and of(name) != task.place]
         needed = [self._choose(elsewhere)]
         needed.append(

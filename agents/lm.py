@@ -42,8 +42,6 @@ class LMAgent(Agent):
     def act(self, histories: Sequence[History]) -> list[Action]:
         """Sample the next action of every history; see `agents.agent.Agent.act`."""
         rows = [self._row(history) for history in histories]
-        for row, history in zip(rows, histories, strict=True):
-            row.tokens.extend(self.prompt.environment(history.turns, len(history.turns) - 1))
         sampled = self.sampler.extend(rows)
         return [Action(self.decode(ids), tuple(ids), tuple(logps), self._closed(ids)) for ids, logps in sampled]
 
@@ -82,8 +80,12 @@ class LMAgent(Agent):
         return found
 
     def _row(self, history: History) -> Row:
+        """The episode's row, with all that was said up to the action that is asked for."""
         row = history.memory.get("row")
-        if row is None:
+        if row is None:  # the first action asked for need not be the episode's first
             stream = np.random.default_rng([history.seed, zlib.crc32(history.task.encode())])
             row = history.memory["row"] = Row(stream)
+            row.tokens += [token for piece in self.prompt.pieces(history.turns) for token in piece.tokens]
+        else:
+            row.tokens += self.prompt.environment(history.turns, len(history.turns) - 1)
         return row

@@ -75,6 +75,8 @@ class Row:
     logps: tuple[float, ...] | None = None
     """one a token (0 at the environment's), where the log has them"""
     solved: bool = False
+    process_score: tuple[float, ...] | None = None
+    """one a step, where the log has them (`rollouts.process`)"""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -83,7 +85,8 @@ class Row:
 def collate(rows: Sequence[Row], level: Level, pad: int = 0) -> Batch:
     """Rows -> a batch whose decisions are tokens, steps or whole responses.
 
-    At token level a step's reward (and target) stands at its last token; a response has the sum of its rewards.
+    At token level a step's reward (and target) stands at its last token; a response has the sum of its rewards. Process scores
+    are added to the rewards (DQO, appendix A.1).
 
     Raises:
         ValueError: no rows, an unknown level, or a row without a token of the agent.
@@ -155,4 +158,7 @@ def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Ten
 
     logps = torch.tensor(row.logps, dtype=torch.float)[own] if row.logps is not None else torch.full((len(own),), torch.nan)
     old_logp = torch.zeros(count).index_add(0, index, logps)
-    return decision, own[first] - 1, at_decisions(row.reward), at_decisions(row.target or row.reward), old_logp
+    reward = at_decisions(row.reward)
+    if row.process_score is not None:
+        reward = reward + at_decisions(row.process_score)
+    return decision, own[first] - 1, reward, at_decisions(row.target or row.reward), old_logp

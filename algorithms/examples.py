@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from agents.agent import Action, Turn
@@ -20,7 +21,7 @@ def encode_rows(
 
     Episodes that ended by an error, or without an action, are left out. An episode cut off by a limit counts as lost
     (`truncated="zero"`: the limit is part of the task, as in the papers) or is left out ("drop"). A row longer than
-    `max_length` keeps its first whole steps, and its return moves to the last of them.
+    `max_length` keeps its first whole steps, and its return (and the sum of its process scores) moves to the last of them.
     """
     for trajectory in trajectories:
         if trajectory.end is End.ERROR or (trajectory.end is End.TRUNCATED and truncated == "drop"):
@@ -34,7 +35,7 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row |
     """One episode as tokens: sampled ids stay as they are, other text is encoded piece by piece. None if nothing fits.
 
     Raises:
-        ValueError: the sampled ids do not say what the actions say: they are another tokenizer's.
+        ValueError: the sampled ids do not say what the actions say: they are another tokenizer's. Or a process score is no number.
     """
     _check_tokenizer(trajectory, prompt)
     turns = [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
@@ -55,7 +56,7 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row |
         return None
     earned = trajectory.end is End.TERMINATED
     reward = [s.reward if earned else 0.0 for s in trajectory.steps]
-    reward = [*reward[:kept], sum(reward[kept:])]
+    process = _process_scores(trajectory)
     targets = tuple(s.target for s in trajectory.steps[: kept + 1] if s.target is not None)
     while step[-1] < 0:
         for column in (tokens, step, logps):
@@ -63,11 +64,31 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row |
     return Row(
         tokens=tuple(tokens),
         step=tuple(step),
-        reward=tuple(reward),
+        reward=_first_steps(reward, kept),
         target=targets if len(targets) == kept + 1 else None,
         logps=tuple(logps) if logged else None,
         solved=trajectory.success,
+        process_score=_first_steps(process, kept) if process else None,
     )
+
+
+def _first_steps(per_step: Sequence[float], last: int) -> tuple[float, ...]:
+    """What the steps up to `last` have, which itself has that of the steps after it too."""
+    return (*per_step[:last], sum(per_step[last:]))
+
+
+def _process_scores(trajectory: Trajectory) -> list[float] | None:
+    """One a step, 0 where it has none; None where no step has one."""
+    if not any("process_score" in step.info for step in trajectory.steps):
+        return None
+    scores = [step.info.get("process_score", 0.0) for step in trajectory.steps]
+    for number, score in enumerate(scores, 1):
+        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            raise ValueError(
+                f"{trajectory.task}, seed {trajectory.seed}: info['process_score'] of step {number} is {score!r}, wanted a finite "
+                "number; python -m rollouts.process writes one"
+            )
+    return scores
 
 
 def _check_tokenizer(trajectory: Trajectory, prompt: Prompt) -> None:

@@ -11,12 +11,11 @@ A stopped collection goes on where it was: episodes are keyed by (task, seed), a
 
 from __future__ import annotations
 
-import itertools
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import gymnasium as gym
 import msgspec
@@ -42,6 +41,10 @@ class EpisodeKey:
     task: str
     index: int
     seed: int
+    prefix: tuple[Action, ...] = ()
+    """actions that are played before the agent's first"""
+    stream: int | None = None
+    """seed of the agent's random stream, where it is not the episode's own"""
 
 
 def episode_keys(env: gym.Env, tasks: int | None, samples: int = 1, seed: int = 0) -> list[EpisodeKey]:
@@ -63,12 +66,15 @@ def episode_keys(env: gym.Env, tasks: int | None, samples: int = 1, seed: int = 
     return [EpisodeKey(names[i], i, seed * SAMPLES_LIMIT + sample) for i in chosen for sample in range(samples)]
 
 
+K = TypeVar("K", bound=EpisodeKey)
+
+
 @dataclass
-class _Episode:
+class _Episode(Generic[K]):
     """An episode being played."""
 
     env: gym.Env
-    key: EpisodeKey
+    key: K
     history: History
     steps: list[Step] = field(default_factory=list)
     end: End | None = None
@@ -79,6 +85,8 @@ class _Episode:
         options = {"task": self.key.task} if listed else None
         observation, info = self.env.reset(seed=self.key.seed if listed else self.key.index, options=options)
         self.history.turns.append(Turn(_text(observation, self.env), info))
+        if self.key.prefix:
+            self.play(self.key.prefix)
 
     def play(self, parts: Sequence[Action]) -> None:
         """Give the environment the actions that the last turn's was cut into.
@@ -92,7 +100,7 @@ class _Episode:
         for part in parts:
             self.history.turns.append(Turn(observation, info, part))
             before = observation
-            if segment and not part.closed and segment(part.text)[-1]:
+            if segment and not part.closed and segment(_message(self.history))[-1]:
                 self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, info={"outcome": "unparseable"}))
                 self.end = End.TRUNCATED
                 return
@@ -104,7 +112,7 @@ class _Episode:
                 return
         self.history.turns.append(Turn(observation, info))
 
-    def guard(self, move: Callable[[], None]) -> _Episode:
+    def guard(self, move: Callable[[], None]) -> _Episode[K]:
         """Run `move`; what the environment raises ends this episode and no other."""
         try:
             move()
@@ -130,34 +138,70 @@ def collect(
     An environment that raises ends its own episode with `End.ERROR` and is replaced; an agent that raises ends the collection.
     """
     waiting = iter(keys)
+    for _, trajectory in play(make, agent, lambda: next(waiting, None), parallel, env_id):
+        sink(trajectory)
+
+
+def play(
+    make: Callable[[], gym.Env], agent: Agent, following: Callable[[], K | None], parallel: int = 64, env_id: str = ""
+) -> Iterator[tuple[K, Trajectory]]:
+    """The loop of `collect`, for episodes that are not all known before the first has ended.
+
+    `following` names the next episode, or None where there is none now: it is asked again after each turn, until no episode is
+    left. Yields each episode as it ends.
+    """
     idle: list[gym.Env] = []
-    active: list[_Episode] = []
+    active: list[_Episode[K]] = []
     while True:
-        for key in itertools.islice(waiting, parallel - len(active)):
-            episode = _Episode(idle.pop() if idle else make(), key, History(key.task, key.seed))
+        while len(active) < parallel and (key := following()) is not None:
+            history = History(key.task, key.seed if key.stream is None else key.stream)
+            episode = _Episode(idle.pop() if idle else make(), key, history)
             active.append(episode.guard(episode.start))
         if not active:
             break
         playing = [episode for episode in active if episode.end is None]
         for episode, action in zip(playing, agent.act([e.history for e in playing]) if playing else [], strict=True):
-            parts = _parts(agent, action, episode.env)
+            parts = _parts(agent, action, episode)
             episode.guard(lambda episode=episode, parts=parts: episode.play(parts))
-        for episode in active:
-            if episode.end is not None:
-                sink(episode.record(agent, env_id))
+        ended = [episode for episode in active if episode.end is not None]
+        active = [episode for episode in active if episode.end is None]
+        for episode in ended:
             if episode.end is End.ERROR:
                 episode.env.close()
-            elif episode.end is not None:
+            else:
                 idle.append(episode.env)
-        active = [episode for episode in playing if episode.end is None]
+            yield episode.key, episode.record(agent, env_id)
     for env in idle:
         env.close()
 
 
-def _parts(agent: Agent, action: Action, env: gym.Env) -> list[Action]:
-    """An action, cut in steps by the environment's own rule where it has one."""
-    segment = _segment(env)
-    return (agent.cut(action, segment(action.text)) if segment else []) or [action]
+def _parts(agent: Agent, action: Action, episode: _Episode[Any]) -> list[Action]:
+    """An action, cut in steps by the environment's own rule where it has one, as the message that it belongs to is cut."""
+    segment = _segment(episode.env)
+    if segment is None:
+        return [action]
+    before = _message(episode.history)
+    return agent.cut(action, _after(segment(before + action.text), len(before))) or [action]
+
+
+def _message(history: History) -> str:
+    """What the agent has written since the environment spoke last."""
+    said: list[str] = []
+    for turn in history.turns:
+        if turn.observation:
+            said = []
+        said += [turn.action.text] if turn.action else []
+    return "".join(said)
+
+
+def _after(pieces: Sequence[str], count: int) -> list[str]:
+    """The pieces of a text without its first `count` characters; the last piece stays, even as ""."""
+    kept = []
+    for piece in pieces[:-1]:
+        if count < len(piece):
+            kept.append(piece[count:])
+        count = max(0, count - len(piece))
+    return [*kept, pieces[-1][count:]]
 
 
 def _segment(env: gym.Env) -> Callable[[str], list[str]] | None:

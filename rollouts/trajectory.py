@@ -94,6 +94,8 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     sampling: dict[str, Any] = {}
     model: str = ""
     """fingerprint of the sampling model's weights; "" where no model sampled"""
+    process: dict[str, Any] = {}
+    """how the process scores were made (`rollouts.process`), where there are any"""
     format: str = FORMAT
     version: int = VERSION
 
@@ -130,7 +132,7 @@ class LogWriter:
     """Appends episodes to a log, creating it where there is none; use it as a context manager.
 
     An unfinished last line is cut off (and said). `written` holds the keys of the episodes that are already there; those
-    that ended by an error are not among them, so that they are played again.
+    that ended by an error are not among them, so that they are played again: they are `failed`, all others `previous`.
 
     Raises:
         LogError: what is there is no log, or was made by another environment, agent or sampler. It is left as it is.
@@ -140,6 +142,7 @@ class LogWriter:
         self.path = Path(path)
         self.written: set[tuple[str, int]] = set()
         self.previous: list[Trajectory] = []
+        self.failed: list[Trajectory] = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         if not fresh:
@@ -184,6 +187,7 @@ class LogWriter:
         if cut := _cut_tail(self.path):
             warnings.warn(f"{self.path}: cut off an unfinished last line of {cut} bytes", stacklevel=3)
         self.previous = [t for t in log.trajectories if t.end is not End.ERROR]
+        self.failed = [t for t in log.trajectories if t.end is End.ERROR]
         self.written = {(t.task, t.seed) for t in self.previous}
 
 

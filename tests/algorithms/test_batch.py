@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from algorithms.batch import Row, collate, gather_decisions, row_mean
+from algorithms.batch import Level, Row, collate, gather_decisions, row_mean
 
 # Two turns of an agent (steps 0 and 1) between texts of the environment, and a shorter row of one turn.
 #   position   0   1   2   3   4   5   6   7
@@ -63,3 +65,17 @@ def test_bad_input() -> None:
         collate([], "token")
     with pytest.raises(ValueError, match="token of the agent"):
         collate([Row((1, 2), (-1, -1), ())], "token")
+
+
+SCORED = replace(LONG, process_score=(0.5, 0.125))
+
+
+@pytest.mark.parametrize(
+    ("level", "reward"), [("token", [0, 0.25 + 0.5, 0, 1 + 0.125]), ("step", [0.75, 1.125]), ("response", [1.875])]
+)
+def test_process_scores_are_added_where_their_step_ends(level: Level, reward: list[float]) -> None:
+    """LONG has rewards 0.25 and 1.0; all else of the batch, and the other row, stay as they are."""
+    plain, scored = collate([LONG, SHORT], level), collate([SCORED, SHORT], level)
+    assert scored.reward.tolist() == [reward, [0.0] * len(reward)]
+    for name in ("tokens", "decision", "start", "mask", "target", "old_logp"):
+        torch.testing.assert_close(getattr(scored, name), getattr(plain, name), equal_nan=True, rtol=0, atol=0)

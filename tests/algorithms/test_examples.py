@@ -87,3 +87,39 @@ def test_nothing_solved_is_an_error_that_says_what_to_do(tokenizer: PreTrainedTo
     for choose in (solved_rows, training_rows):
         with pytest.raises(ValueError, match=r"no solved episode among 1.*collect more samples"):
             choose(rows)
+
+
+def test_process_scores_stay_apart_from_rewards(tokenizer: PreTrainedTokenizerFast) -> None:
+    """A step without one has 0. A truncated episode earned nothing, and its steps keep their scores."""
+    steps = Step("see", "go", 1.0, info={"process_score": 0.5}), Step("there", "take", 1.0, info={"process_solved": 3})
+    won, cut_off = (encode_row(episode(*steps, end=end), Prompt(tokenizer), 100) for end in (End.TERMINATED, End.TRUNCATED))
+    assert won is not None
+    assert cut_off is not None
+    assert (won.reward, won.process_score, won.solved) == ((1.0, 1.0), (0.5, 0.0), True)
+    assert (cut_off.reward, cut_off.process_score, cut_off.solved) == ((0.0, 0.0), (0.5, 0.0), False)
+    plain = encode_row(episode(Step("see", "go", 1.0)), Prompt(tokenizer), 100)
+    assert plain is not None
+    assert plain.process_score is None
+
+
+def test_a_score_does_not_make_an_episode_solved(tokenizer: PreTrainedTokenizerFast) -> None:
+    lost = episode(Step("see", "go", 0.0, info={"process_score": 1.0}))
+    with pytest.raises(ValueError, match="no solved episode"):
+        solved_rows(list(encode_rows([lost], Prompt(tokenizer), 100)))
+
+
+def test_process_scores_of_steps_that_do_not_fit_move_to_the_last_that_does(tokenizer: PreTrainedTokenizerFast) -> None:
+    prompt = Prompt(tokenizer)
+    steps = [Step(f"see {i}", "go on and on", 0.0, info={"process_score": 0.25}) for i in range(4)]
+    whole = encode_row(episode(*steps), prompt, 1000)
+    assert whole is not None
+    part = encode_row(episode(*steps), prompt, len(whole) - 1)
+    assert part is not None
+    assert part.process_score == (0.25, 0.25, 0.5)
+
+
+@pytest.mark.parametrize("score", ["high", None, True, [1.0], float("nan")])
+def test_a_process_score_that_is_no_number_is_refused(tokenizer: PreTrainedTokenizerFast, score: object) -> None:
+    steps = Step("see", "go", 0.0, info={"process_score": 0.0}), Step("there", "take", 1.0, info={"process_score": score})
+    with pytest.raises(ValueError, match=r"info\['process_score'\] of step 2 is .*wanted a finite number"):
+        encode_row(episode(*steps), Prompt(tokenizer), 100)

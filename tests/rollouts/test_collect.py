@@ -18,7 +18,7 @@ from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
 from agents.scripted import ExpertAgent
-from rollouts.collect import collect, collect_log, episode_keys
+from rollouts.collect import EpisodeKey, collect, collect_log, episode_keys
 from rollouts.resolve import parse_pairs, resolve_agent
 from rollouts.trajectory import End, Header, LogError, LogWriter, Trajectory, read
 
@@ -156,6 +156,25 @@ def test_half_a_response_is_not_graded(text: str, closed: bool, end: End, reward
         (found,) = play(make, Writes(text, closed), episode_keys(make(), None))
         assert (found.end, found.total_reward) == (end, reward)
         assert "".join(step.action for step in found.steps) == text
+
+
+@pytest.mark.parametrize(
+    ("prefix", "text", "steps"),
+    [
+        (["one\n"], "two\n#### 5\n", ["two\n", "#### 5\n"]),
+        (["one\ntw"], "o\n#### 5\n", ["o\n", "#### 5\n"]),
+        (["one\ntwo"], "\n\nthree\n5", ["\n", "\nthree\n", "5"]),  # alone it would be cut as "\n\nthree\n", "5"
+        (["one\n", "two\n"], "", [""]),
+    ],
+)
+def test_a_continuation_is_cut_as_the_whole_response_would_be(prefix: list[str], text: str, steps: list[str]) -> None:
+    """The first steps are played before the agent is asked; a token that spans a line break left text after it in a step."""
+    make = lambda: envs.make("math", problems=[{"id": "a", "question": "2 + 3?", "answer": "5"}])  # noqa: E731
+    keys = [EpisodeKey("a", 0, 0, tuple(Action(step) for step in prefix))]
+    (found,) = play(make, Writes(text, True), keys)
+    assert [step.action for step in found.steps] == prefix + steps
+    assert found.end is End.TERMINATED
+    assert found.success == bool(text)
 
 
 @pytest.mark.parametrize("level", ["step", "response"])

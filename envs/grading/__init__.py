@@ -135,10 +135,10 @@ def _kind(tree: Node | None) -> Kind:
     return "number" if compare.is_number(figure) else "math"
 
 
-def _read(answer: str) -> tuple[Node | None, str]:
+def _read(answer: str, thousands: bool = True) -> tuple[Node | None, str]:
     """Return the tree, or None and why there is none."""
     try:
-        return parse(answer), ""
+        return parse(answer, thousands), ""
     except ParseError:
         return None, "unread"
     except TooLarge:
@@ -177,8 +177,7 @@ def _judge(answer: str, wanted: _Wanted) -> tuple[Outcome, str]:
         try:
             verdict = compare.compare(tree, wanted.tree)
             if not verdict.same and (_GROUPED.search(answer) or _GROUPED.search(wanted.text)):
-                listed = compare.compare(parse(answer, thousands=False), parse(wanted.text, thousands=False))
-                verdict = listed if listed.same else verdict
+                verdict = _listed(answer, wanted.text) or verdict
         except TooLarge:
             return Outcome.UNPARSEABLE, "size limit"
         if verdict.same is not None:
@@ -186,6 +185,13 @@ def _judge(answer: str, wanted: _Wanted) -> tuple[Outcome, str]:
     if not (limits.looks_like_maths(answer) and limits.looks_like_maths(wanted.text)):
         return Outcome.WRONG, "text"
     return _SYMBOLIC[symbolic.compare(answer, wanted.text)]
+
+
+def _listed(answer: str, wanted: str) -> compare.Verdict | None:
+    """The verdict where both are the same with their commas between items, not within numbers: 60,120 are two angles."""
+    tree, other = _read(answer, thousands=False)[0], _read(wanted, thousands=False)[0]
+    verdict = compare.compare(tree, other) if tree and other else None
+    return verdict if verdict and verdict.same else None
 
 
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")

@@ -75,6 +75,9 @@ WRONG = [
     (r"\boxed{1} and \boxed{3}", "1, 2"),
     ("The answer is 5, 6", "5"),
     ("no solution", r"\text{yes}"),
+    (r"\boxed{1,234}", r"\boxed{5}"),
+    (r"\boxed{3 \cdot 1,234}", "5"),
+    (r"\boxed{2,345\frac{1}{2}}", "1,234"),
 ]
 UNPARSEABLE = [
     ("I do not know", "7", "no answer"),

@@ -85,7 +85,9 @@ def judge(name: str, pairs: Sequence[tuple[str, str, str]], expected: bool, tabl
             odd.append((where, found))
     right = len(pairs) - len(odd) - coincide
     share = right / (len(pairs) - coincide)
-    table.add_row(name, f"{len(pairs):,}", f"{right:,}", f"{coincide:,}", f"{share:.2%}", f"{slowest[0] * 1e3:.0f} ms ({slowest[1]})")
+    table.add_row(
+        name, f"{len(pairs):,}", f"{right:,}", f"{coincide:,}", f"{share:.2%}", f"{slowest[0] * 1e3:.0f} ms ({slowest[1]})"
+    )
     console.print(f"[bold]{name}[/]: " + ", ".join(f"{rule} {count}" for rule, count in rules.most_common()))
     for where, found in odd:
         console.print(f"  {where}: {found.outcome} by {found.rule}: {found.answer!r} for {found.reference!r}", markup=False)
@@ -115,7 +117,9 @@ def speed(name: str, known: Sequence[Reference], config: Config, table: Table) -
     rng = random.Random(config.seed)
     sample = rng.sample(range(len(known)), config.speed)
     own = [(known[i].solution, rf"\boxed{{{known[i].answer}}}") for i in sample]
-    other = [(known[i].solution, rf"\boxed{{{known[j].answer}}}") for i, j in zip(sample, rng.sample(sample, len(sample)), strict=True)]
+    other = [
+        (known[i].solution, rf"\boxed{{{known[j].answer}}}") for i, j in zip(sample, rng.sample(sample, len(sample)), strict=True)
+    ]
     grade(r"\boxed{\sec x\sqrt[x]{y}}", r"\boxed{\text{?}\csc x}")  # both start warm
     alone(*own[0])
     for what, pairs in (("own answers", own), ("others' answers", other)):
@@ -140,7 +144,12 @@ def main(config: Config) -> None:
         if name == "MATH":
             judge(f"{name}, answer column", [(r.solution, r.column, r.where) for r in known], True, checks)
         shifted = [*known[1:], known[0]]
-        judge(f"{name}, next answer", [(r.solution, rf"\boxed{{{s.answer}}}", r.where) for r, s in zip(known, shifted, strict=True)], False, checks)
+        judge(
+            f"{name}, next answer",
+            [(r.solution, rf"\boxed{{{s.answer}}}", r.where) for r, s in zip(known, shifted, strict=True)],
+            False,
+            checks,
+        )
         if config.speed:
             speed(name, known, config, speeds)
     hand_made(checks)

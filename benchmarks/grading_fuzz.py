@@ -29,15 +29,17 @@ from envs.grading import grade, symbolic
 console = Console()
 
 BOMBS = [
-    "9^{9^{9}}", "9^{9^{9^{9}}}", "9**9**9", "10^{10^{10}}", "(10^{100})!", "((((9!)!)!)!)", "9!!!!!!!!", "2^{2^{2^{2^{2^{2}}}}}",
-    "x^{9999999}", r"\binom{10^9}{5*10^8}", r"\sum_{i=1}^{10^{12}} i", r"\prod_{k=1}^{99999999} k", r"\int_0^{\infty} e^{-x^2}\sin(x^x) dx",
-    "(x+y+z+w)^{999}", r"\gcd(10^{999}, 10^{998})", "1e999999999", "1" * 10_000, "0." + "3" * 10_000, "1/" * 5_000 + "1",
-    "-" * 10_000 + "1", "+-" * 5_000 + "1", "(" * 5_000 + "1" + ")" * 5_000, "{" * 5_000 + "1" + "}" * 5_000,
-    r"\frac{1}{" * 2_000 + "1" + "}" * 2_000, r"\sqrt{" * 2_000 + "2" + "}" * 2_000, r"\frac" * 5_000, "^" * 5_000, "_" * 5_000, "|" * 5_000,
-    r"\left(" * 3_000, r"\begin{pmatrix}" * 2_000, "1&" * 5_000, "1," * 5_000 + "1", r"\pm 1" * 3_000, "!" * 9_999, "%" * 9_999, "\\" * 9_999,
-    "\x00", "5\x00", "\x00" * 1_000, "\u202e5\u202c", "\u0665", "\u200f\u0661\u0662", "½¾" * 500, "\ud83d", "𝟓", "５", "²" * 500, "π" * 900,
-    "x" * 1_000_000, "7 " * 500_000, r"\boxed{" * 150_000, "#### 5\n" * 140_000, "the answer is 5. " * 60_000, "\\text{" * 170_000, "$" * 1_000_000,
-    "sin " * 2_000, r"\sin" * 2_000, "x=" * 5_000 + "1", "1<" * 5_000 + "2", "[0,1]\\cup" * 1_000 + "[0,1]", "5 " + "cm " * 5_000,
+    "9^{9^{9}}", "9^{9^{9^{9}}}", "9**9**9", "10^{10^{10}}", "(10^{100})!", "((((9!)!)!)!)", "9!!!!!!!!",
+    "2^{2^{2^{2^{2^{2}}}}}", "x^{9999999}", r"\binom{10^9}{5*10^8}", r"\sum_{i=1}^{10^{12}} i", r"\prod_{k=1}^{99999999} k",
+    r"\int_0^{\infty} e^{-x^2}\sin(x^x) dx", "(x+y+z+w)^{999}", r"\gcd(10^{999}, 10^{998})", "1e999999999", "1" * 10_000,
+    "0." + "3" * 10_000, "1/" * 5_000 + "1", "-" * 10_000 + "1", "+-" * 5_000 + "1", "(" * 5_000 + "1" + ")" * 5_000,
+    "{" * 5_000 + "1" + "}" * 5_000, r"\frac{1}{" * 2_000 + "1" + "}" * 2_000, r"\sqrt{" * 2_000 + "2" + "}" * 2_000,
+    r"\frac" * 5_000, "^" * 5_000, "_" * 5_000, "|" * 5_000, r"\left(" * 3_000, r"\begin{pmatrix}" * 2_000, "1&" * 5_000,
+    "1," * 5_000 + "1", r"\pm 1" * 3_000, "!" * 9_999, "%" * 9_999, "\\" * 9_999, "\x00", "5\x00", "\x00" * 1_000,
+    "\u202e5\u202c", "\u0665", "\u200f\u0661\u0662", "½¾" * 500, "\ud83d", "𝟓", "５", "²" * 500, "π" * 900, "x" * 1_000_000,
+    "7 " * 500_000, r"\boxed{" * 150_000, "#### 5\n" * 140_000, "the answer is 5. " * 60_000, "\\text{" * 170_000,
+    "$" * 1_000_000, "sin " * 2_000, r"\sin" * 2_000, "x=" * 5_000 + "1", "1<" * 5_000 + "2", "[0,1]\\cup" * 1_000 + "[0,1]",
+    "5 " + "cm " * 5_000,
 ]  # fmt: skip
 
 
@@ -57,7 +59,16 @@ def mutated(answers: list[str], rng: random.Random) -> str:
     for _ in range(rng.randint(1, 6)):
         i, j = sorted(rng.choices(range(len(text) + 1), k=2))
         other = rng.choice(answers)
-        piece = rng.choice(["", text[i:j] * 2, text[i:j][::-1], other, rng.choice(r"\{}()[]^_$%&|!,.=<>+-*/ 0179xyeiπ°~"), other[: rng.randint(0, 9)]])
+        piece = rng.choice(
+            [
+                "",
+                text[i:j] * 2,
+                text[i:j][::-1],
+                other,
+                rng.choice(r"\{}()[]^_$%&|!,.=<>+-*/ 0179xyeiπ°~"),
+                other[: rng.randint(0, 9)],
+            ]
+        )
         text = (text[:i] + piece + text[j:])[:2000]
     return text
 
@@ -112,7 +123,9 @@ def main(config: Config) -> None:
     working = psutil.Process().children(recursive=True)
     symbolic.close()
     left = [child for child in working if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-    console.print(f"{sum(fuzz.rules.values()):,} grades in {took:.0f} s; workers at the end {len(working)}, after close() {len(left)}")
+    console.print(
+        f"{sum(fuzz.rules.values()):,} grades in {took:.0f} s; workers at the end {len(working)}, after close() {len(left)}"
+    )
     for rule, number in fuzz.rules.most_common():
         console.print(f"  {number:>7,} {rule}")
     for seconds, response, reference in fuzz.slowest:

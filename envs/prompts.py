@@ -76,14 +76,20 @@ EXAMPLES = (
     Example(
         "A tank holds 90 litres. A pump takes out 8 litres a minute for 5 minutes, then 20 litres are poured in. How many litres "
         "does the tank hold now?",
-        ("The pump takes out 8 * 5 = 40 litres.", "That leaves 90 - 40 = 50 litres.", "With what is poured in it holds 50 + 20 = 70 litres."),
+        (
+            "The pump takes out 8 * 5 = 40 litres.",
+            "That leaves 90 - 40 = 50 litres.",
+            "With what is poured in it holds 50 + 20 = 70 litres.",
+        ),
         "70",
     ),
 )
 
 _HASHES = f"{QUESTION}\nPlease reason step by step, and produce a final answer following 4 '#', like '#### 0'."
 _BOXED = f"{QUESTION}\nPlease reason step by step, and put your final answer within \\boxed{{}}."
-_CHOICE = f"{QUESTION}\nThink step by step, one line for each step, and end with: So the answer is X. Here X is the letter of the choice."
+_CHOICE = (
+    f"{QUESTION}\nThink step by step, one line for each step, and end with: So the answer is X. Here X is the letter of the choice."
+)
 _DVO_RULES = """\
 Solve the problem below and keep to these rules:
 1. Set up equations and solve them with algebra; write every equation in LaTeX.
@@ -116,4 +122,3 @@ def prompt_of(prompt: str) -> Prompt:
     if QUESTION in prompt:
         return Prompt(prompt)
     return PROMPTS[choose("prompt", prompt, PROMPTS)]
-

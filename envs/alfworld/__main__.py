@@ -132,7 +132,9 @@ def stats(args: Stats) -> int:
     found: dict[str, list[GameNumbers]] = {}
     for name, games in sets.items():
         difficulty = args.difficulty if games == GENERATED or args.against is None else None
-        found[name if len({Path(n).name for n in sets}) < len(sets) else Path(name).name] = _counted(find_sources(games, args.split, difficulty=difficulty), args)
+        found[name if len({Path(n).name for n in sets}) < len(sets) else Path(name).name] = _counted(
+            find_sources(games, args.split, difficulty=difficulty), args
+        )
     console.print(_means_table(found))
     console.print(_shares_table(found))
     return 0

@@ -15,9 +15,11 @@ from enum import StrEnum
 from fractions import Fraction
 
 from envs.grading import compare, extract, limits, published, symbolic
-from envs.grading.expression import Apply, Node, ParseError, Text, TooLarge, parse
+from envs.grading.expression import parse
 from envs.grading.extract import Found, Kind, has_final_answer
 from envs.grading.notation import plain
+from envs.grading.scanner import ParseError, TooLarge
+from envs.grading.tree import Apply, Node, Number, Text
 from envs.hints import choose
 
 __all__ = ["RULES", "Grade", "Kind", "Outcome", "grade", "has_final_answer"]
@@ -54,9 +56,7 @@ RULES: dict[str, Callable[[str, str], bool | None]] = {
 """Published checkers by name, for reproducing tables; what they do is in docs/grading.md."""
 
 
-def grade(
-    response: str, reference: str, kind: Kind | None = None, choices: Sequence[str] = (), rules: str | None = None
-) -> Grade:
+def grade(response: str, reference: str, kind: Kind | None = None, choices: Sequence[str] = (), rules: str | None = None) -> Grade:
     """Compare the final answer of `response` with that of `reference` (a worked solution or a bare answer).
 
     The answer is that of the last closed `\\boxed{...}`; the last `#### x`; "Final Answer: x"; "the answer is x"; then, with
@@ -107,11 +107,12 @@ def _reference(reference: str, kind: Kind | None) -> _Wanted | None:
     found = extract.explicit(reference) or extract.fallback(reference, kind or "text") or extract.fallback(reference, "number")
     if found is None or not found.answer.strip():
         return None
-    tree, rule = _read(found.answer)
+    simple = _simple(found.answer)
+    tree, rule = _read(found.answer) if simple is None else (Number(simple), "")
     if kind is None:
         kind = "choice" if _is_letter(found.answer) else _kind(tree)
     items = len(tree.args) if isinstance(tree, Apply) and tree.op in ("list", "set") else 1
-    return _Wanted(found.answer, kind, plain(found.answer), tree, rule, items, _simple(found.answer))
+    return _Wanted(found.answer, kind, plain(found.answer), tree, rule, items, simple)
 
 
 _SIMPLE = re.compile(r"\s*\$?(-?\d{1,3}(?:,\d{3}){1,4}|-?\d{1,15})((?:\.\d{1,3})?)\s*", re.ASCII)

@@ -8,8 +8,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from envs.grading.evaluate import POINTS, Value, agree, values, variables
-from envs.grading.expression import Apply, Node, Number, Symbol, Text, TooLarge
 from envs.grading.notation import plain
+from envs.grading.scanner import TooLarge
+from envs.grading.tree import Apply, Node, Number, Symbol, Text
 from envs.grading.units import MULTIPLIERS, Unit, unit_of
 
 MAX_ITEMS = 50
@@ -92,7 +93,7 @@ def _answer(node: Node, other: Node) -> Node:
             left, right = right, left
         named = isinstance(left, Symbol | Text) or not variables(left) or (_op(left) == "*" and isinstance(_args(left)[0], Symbol))
         # A sum that is 0 is an equation and not the answer 0; a value with its name on the left is that value.
-        return right if named or not variables(right) and right != Number(Fraction(0)) else node
+        return right if named or (not variables(right) and right != Number(Fraction(0))) else node
     if _op(node) == "list" and not any(_op(item) == "=" for item in _args(other)) and _same_name(_args(node)):
         return Apply("list", tuple(_args(item)[1] for item in _args(node)))  # x = 1, x = 2
     return _interval(node) or node
@@ -176,7 +177,7 @@ def _with_sign(node: Node, lower: bool) -> Node:
 
 def _collections(got: Node, expected: Node) -> Verdict:
     a, b = _op(got), _op(expected)
-    if {a, b} <= _UNORDERED and "union" not in {a, b} or a == b == "union":
+    if ({a, b} <= _UNORDERED and "union" not in {a, b}) or a == b == "union":
         return _unordered(_args(got), _args(expected), alike="set" in (a, b))
     if a == b:
         return _ordered(_args(got), _args(expected))

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TypeAlias
 
-from envs.grading.expression import Apply, Node, Number, Symbol, Text, TooLarge
+from envs.grading.scanner import TooLarge
+from envs.grading.tree import Apply, Node, Number, Symbol, Text
 
 Value: TypeAlias = Fraction | float | complex
 

@@ -17,13 +17,16 @@ _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\boxed\s+(\w)|\\[{}\\]|[{}]", re.AS
 _HASH = re.compile(r"####[ \t]*(\S[^\n]*)")
 _PHRASE = re.compile(r"(?:\bfinal answer(?: is)?[ \t]*:|^[ \t]*answer[ \t]*:)\s*(\S[^\n]*)", re.IGNORECASE | re.MULTILINE)
 _SENTENCE = re.compile(
-    r"\banswers? (?:is|are|should be|would be|must be)(?: (?:therefore|thus|then|simply|equal to))?:?[ \t]*(\S[^\n]*)", re.IGNORECASE
+    r"\banswers? (?:is|are|should be|would be|must be)(?: (?:therefore|thus|then|simply|equal to))?:?[ \t]*(\S[^\n]*)",
+    re.IGNORECASE,
 )
 _LEAD = re.compile(r"(?:so |thus |therefore,? )?(?:the |my )?(?:final |correct )?answers? (?:is|are):?\s*", re.IGNORECASE)
 # Markdown's emphasis, and not the power of 2**3.
 _EMPHASIS = re.compile(r"(?<![\w)}])\*\*|\*\*(?![\w(\\{])|(?<![\w)}])__(?=\w)|__(?!\w)")
 NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,33}(?!\d)|\d+)?(?:\.\d+|(?<=\d)\.(?!\d))?"
-_LAST = re.compile(rf"-?\\[dt]?frac\{{[^{{}}]*\}}\{{[^{{}}]*\}}|(?:(?<![\w)])[-\u2212])?\$?(?=[\d.])(?:{NUMBER})(?:/\d+)?(?:[ \t]?\\?%)?", re.ASCII)
+_LAST = re.compile(
+    rf"-?\\[dt]?frac\{{[^{{}}]*\}}\{{[^{{}}]*\}}|(?:(?<![\w)])[-\u2212])?\$?(?=[\d.])(?:{NUMBER})(?:/\d+)?(?:[ \t]?\\?%)?", re.ASCII
+)
 # "B", "(B)", "B. a bank", "B because ...", and not the article of "A dog" or the pronoun "I think".
 CHOICE = re.compile(r"\(([A-J])\)|([A-J])(?=[.:)]?\s*$)|([A-J])[.:)](?=\s)|([B-HJ])(?=\s)")
 _LETTER = re.compile(r"\(([A-J])\)|\b(?:option|choice|answer)\s+\(?([A-J])\b", re.IGNORECASE)

@@ -34,7 +34,9 @@ _LOOKS = tuple(
         (r"\b(?:minus|negative)\s+(?=[\d\\$.])", "-"),
     )
 )
-_WRAPPER = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|operatorname|emph)\s*\*?\{([^{}]*)\}")
+_WRAPPER = re.compile(
+    r"\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|operatorname|emph)\s*\*?\{([^{}]*)\}"
+)
 _UNSEEN = re.compile(r"[{}$]+|(?<!\d)\s+|\s+(?!\d)|\\(?=[$%])")  # white space between digits keeps 3 4 from being 34
 
 SHORT = 2

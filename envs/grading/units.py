@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from envs.grading.evaluate import Value
+from envs.grading.tree import names
 
 MULTIPLIERS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 MAX_WORDS = 6
-NOT_UNITS = frozenset("and or to times half halves over plus than minus divided quarter quarters".split())
+NOT_UNITS = names("and or to times half halves over plus than minus divided quarter quarters")
 """Words behind a number that make another number, or another claim, of it."""
 
 _TABLE: dict[str, dict[str, Fraction | float | int]] = {
@@ -20,8 +21,13 @@ _TABLE: dict[str, dict[str, Fraction | float | int]] = {
         "km kilometer kilometre": 1000, "in inch inche": Fraction(254, 10000), "ft foot feet": Fraction(3048, 10000),
         "yd yard": Fraction(9144, 10000), "mi mile": Fraction(1609344, 1000),
     },
-    "time": {"s sec second": 1, "min minute": 60, "h hr hour": 3600, "day": 86400, "week": 604800, "month": 2629746, "year yr": 31556952},
-    "mass": {"mg milligram": Fraction(1, 1000), "g gram": 1, "kg kilogram kilo": 1000, "oz ounce": 28.349523125, "lb pound": 453.59237},
+    "time": {
+        "s sec second": 1, "min minute": 60, "h hr hour": 3600, "day": 86400, "week": 604800, "month": 2629746, "year yr": 31556952,
+    },
+    "mass": {
+        "mg milligram": Fraction(1, 1000), "g gram": 1, "kg kilogram kilo": 1000, "oz ounce": Fraction("28.349523125"),
+        "lb pound": Fraction("453.59237"),
+    },
     "volume": {"ml milliliter millilitre": Fraction(1, 1000), "l liter litre": 1},
     "money": {"cent": Fraction(1, 100), "dollar": 1},
     "euro": {"euro": 1},

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from envs.grading import Outcome, grade
 from envs.grading.compare import Rule, compare
 from envs.grading.evaluate import agree, evaluate
-from envs.grading.expression import Apply, Number, ParseError, Symbol, TooLarge, parse
+from envs.grading.expression import parse
+from envs.grading.scanner import ParseError, TooLarge
+from envs.grading.tree import Apply, Number, Symbol
 from envs.grading.units import unit_of
 
 PAIRS = [line.split("\t") for line in (Path(__file__).parent / "grading_pairs.tsv").read_text("utf-8").splitlines()[1:]]
@@ -67,7 +69,9 @@ def test_what_is_no_maths(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["9" * 101, "1e101", "(" * 41 + "1" + ")" * 41, "5" + "!" * 41, "8" + "/2" * 41, "x" * 1001, r"\sin" * 50])
+@pytest.mark.parametrize(
+    "text", ["9" * 101, "1e101", "(" * 41 + "1" + ")" * 41, "5" + "!" * 41, "8" + "/2" * 41, "x" * 1001, r"\sin" * 50]
+)
 def test_what_is_too_large(text: str) -> None:
     with pytest.raises(TooLarge):
         parse(text)

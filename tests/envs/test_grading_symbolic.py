@@ -130,5 +130,5 @@ def test_no_process_is_left_when_this_one_is_killed(tmp_path: Path) -> None:
 
 def test_a_worker_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(WorkerError, match="did not start.*pip install math-verify"):
+    with pytest.raises(WorkerError, match=r"did not start.*pip install math-verify"):
         compare("x", "y")

@@ -57,5 +57,3 @@ def test_make_vec_and_pickle() -> None:
     vector.close()
     env = pickle.loads(pickle.dumps(make()))
     assert env.reset(options={"task": 1})[0] == ROWS[1]["question"]
-
-

@@ -134,9 +134,11 @@ class Scanner:
     def based(self) -> re.Match[str] | None:
         """`2516_8`, `152A_{11}`: digits that are digits of that base; F_2 and A_1 are variables."""
         match = _BASED.match(self.text, self.at)
-        base = int(match[2] or match[3]) if match else 0
-        valid = match and 2 <= base <= 36 and (base > 10 or match[1].isdigit()) and all(int(c, 36) < base for c in match[1])
-        return match if valid and len(match[1]) <= MAX_DIGITS else None
+        if match is None or len(match[1]) > MAX_DIGITS:
+            return None
+        base = int(match[2] or match[3])
+        valid = 2 <= base <= 36 and (base > 10 or match[1].isdigit()) and all(int(c, 36) < base for c in match[1])
+        return match if valid else None
 
     def digits(self) -> Number:
         """A decimal, with or without grouped digits and an exponent. Raises TooLarge beyond MAX_DIGITS."""

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 import envs
-from envs.commonsense import CATEGORIES, CommonsenseReasonEnv, ask, load
+from envs.commonsense.env import CommonsenseReasonEnv
+from envs.commonsense.generator import CATEGORIES
+from envs.commonsense.source import load
+from envs.problems import with_choices
 
 DATA = Path(os.environ.get("REASONING_DATA", Path(__file__).parents[2] / "../shared/data"))
 LAYOUTS: list[dict[str, Any]] = [
@@ -94,7 +97,7 @@ def test_bad_arguments() -> None:
         envs.make("commonsense", choices=9)
     with pytest.raises(ValueError, match="'train', 'valid'"):
         envs.make("commonsense", problems="commonsense_qa", split="test")
-    assert ask("Red?", ["a rose", "the sky"]) == "Red? (A) a rose (B) the sky"
+    assert with_choices("Red?", ["a rose", "the sky"]) == "Red? (A) a rose (B) the sky"
 
 
 @pytest.mark.parametrize(

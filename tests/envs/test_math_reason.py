@@ -208,7 +208,7 @@ def test_a_file(tmp_path: Path, ending: str) -> None:
     [
         (b'{"question": "a"}', r"line 1: field 'answer' is missing"),
         (b'{"question": "a", "answer": ["b"]}', r"line 1: field 'answer' is list"),
-        (b'\n{"answer": "5"}', r"line 2: field 'question or problem' is missing.*'answer'"),
+        (b'\n{"answer": "5"}', r"line 2: field 'question or problem or query' is missing.*'answer'"),
         (b'{"question": "a", "solution": "none"}', r"field 'solution' holds no final answer"),
         (b'{"question": "a"', r"line 1: not JSON"),
         (b"[1]", r"line 1: a JSON list"),
@@ -278,7 +278,7 @@ def test_hub_rows_are_read_like_files(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ("gsm8k", "train", 7473),
         ("gsm8k", "test", 1319),
-        ("math", "train", 7499),
+        ("math", "train", 7498),
         ("math", "test", 5000),
         ("math500", "test", 500),
     ],

@@ -103,18 +103,18 @@ def load_problems(
         names = [*generators, *sources]
         raise ValueError(
             f"unknown problem source {problems!r}: wanted one of {', '.join(names)}, the path of a "
-            f"{', '.join(ENDINGS)} file, or a list.{did_you_mean(problems, names)}"
+            f"{', '.join(ENDINGS)} file, or a list.{did_you_mean(str(problems).partition(':')[0], names)}"
         )
     given = [p for p in problems if isinstance(p, Problem)]
     return Listed(given if len(given) == len(problems) else _read(rows_of(problems, columns), read))
 
 
 def locate(source: Source, split: str, data_dir: str | PathLike[str] | None) -> tuple[Path | None, str]:
-    """Return the file of a split, None where it is not on disk, and where it was looked for."""
+    """Return the file of a split, None where it is not on disk, and where it was looked for, "" where none is known."""
     folder = data_dir or os.environ.get(DATA_VARIABLE)
     stem = source.files.get(source.stored(split))
     if stem is None:
-        return None, "the hub only"
+        return None, ""
     if not folder:
         return None, f"${DATA_VARIABLE} (not set)"
     paths = [Path(folder) / f"{stem}{end}" for end in ENDINGS]
@@ -168,19 +168,19 @@ def _of_hub(name: str, source: Source, split: str, looked: str) -> Listed:
 
 def _hub_rows(name: str, source: Source, split: str, looked: str) -> Iterator[Row]:
     hub, stem = source.hub, source.files.get(split)
-    place = f"{stem}{ENDINGS[0]}" if stem else None
-    way_out = f"Set ${DATA_VARIABLE} (or data_dir=) to a folder that holds {place}" if place else "There is no file of it to name"
+    missing = f"problems {name!r}, split {split!r}, are"
+    way_out = f"Set ${DATA_VARIABLE} (or data_dir=) to a folder that holds {stem}{ENDINGS[0]}"
     if hub is None:
-        raise FileNotFoundError(f"problems {name!r}, split {split!r}, are not at {looked}, and no hub has them. {way_out}")
+        raise FileNotFoundError(f"{missing} not at {looked}, and no hub is known to have them. {way_out}")
     try:
         import datasets  # heavy, and needed only here
 
         rows = datasets.load_dataset(hub.repository, hub.configuration, split=hub.splits[split])
     except Exception as error:  # whatever the network, the hub or its libraries raise, the way out is the same
         raise FileNotFoundError(
-            f"problems {name!r}, split {split!r}, are neither at {looked} nor to be had from the Hugging Face hub as "
-            f"{hub.repository} ({type(error).__name__}: {str(error)[:200]}). {way_out}, or connect to the hub; the "
-            "default problems need neither"
+            f"{missing} {f'neither at {looked} nor' if stem else 'not'} to be had from the Hugging Face hub as "
+            f"{hub.repository} ({type(error).__name__}: {str(error)[:200]}). {f'{way_out}, or connect' if stem else 'Connect'} "
+            "to the hub; the default problems need neither"
         ) from error
     prefix = name if source.dealt else f"{name}/{split}"
     for number, data in enumerate(cast(Iterable[Mapping[str, Any]], rows), 1):

@@ -24,7 +24,7 @@ _ARC = re.compile(
     r"Please choose the correct answer to the question: (.*?)\n\n(Answer1: .*)\n\nAnswer format: ((?:answer\d/?)+)", re.DOTALL
 )
 _ARC_CHOICE = re.compile(r"(?:^| )Answer(\d): ")
-_LETTER_NAMED = r"\({0}\)|\b(?:answer|choice|option)s?\W+(?:is\W+)?{0}\b|\b[B-HJ]\b"  # "A" and "I" are words, too
+_LETTER_NAMED = r"\([{0}]\)|\b(?i:answer|choice|option)s?\W+(?:is\W+)?[{0}]\b|\b[{1}]\b"
 
 
 def load(
@@ -66,7 +66,8 @@ def shuffled(problem: Problem, seed: int) -> Problem:
     letter = letters[order.index(letters.index(problem.answer))]
     listed = with_choices("", problem.choices)
     worked = problem.solution.removesuffix(_last_line(problem.answer))
-    named = re.search(_LETTER_NAMED.format(f"[{letters}]"), worked)
+    alone = letters.replace("A", "").replace("I", "")  # these two are words as well
+    named = re.search(_LETTER_NAMED.format(letters, alone), worked)
     if named or worked == problem.solution or not problem.question.endswith(listed):
         where = f"its solution names {named[0]!r}" if named else "its solution does not end in 'So the answer is LETTER.'"
         raise ValueError(f"task {problem.id!r} cannot be shuffled: {where}; leave shuffle out, or letters out of solutions")

@@ -12,10 +12,8 @@ from typing import Any
 
 from envs.grading import Grade, Outcome
 from envs.grading.extract import explicit
-from envs.hints import choose
+from envs.hints import choose, did_you_mean
 from envs.problems import COUNTS, Numbered, Problem, ProblemSet, Scored
-
-PREFIX = "reasoning_gym:"
 
 MAX_COUNT = 1_000_000
 """Problems of a split: item i of a reasoning-gym dataset has the seed s + i, so this keeps the splits' seeds apart."""
@@ -38,9 +36,7 @@ UNORDERED = frozenset(
 )
 
 
-def reasoning_gym(
-    name: str = "leg_counting", split: str = "train", count: int | None = None, seed: int = 0, **options: Any
-) -> ReasoningGym:
+def reasoning_gym(split: str = "train", name: str = "", count: int | None = None, seed: int = 0, **options: Any) -> ReasoningGym:
     """Return `count` problems of the dataset `name` (10,000 of train and 1,000 of valid and test by default).
 
     `options` are the fields of the dataset's own configuration. Raises ModuleNotFoundError without the package, and
@@ -53,7 +49,9 @@ class ReasoningGym(ProblemSet):
     """One split of a reasoning-gym dataset, which is made when a problem is asked for; only its arguments are pickled."""
 
     def __init__(self, name: str, split: str, count: int, seed: int, options: dict[str, Any]) -> None:
-        choose("reasoning_gym dataset", name, _datasets())
+        if name not in _datasets():
+            hint = did_you_mean(name, _datasets())
+            raise ValueError(f"reasoning_gym has no dataset {name!r}: wanted one of its {len(_datasets())}.{hint}")
         if not 1 <= count <= MAX_COUNT or not 0 <= seed <= MAX_SEED:
             raise ValueError(f"count={count}, seed={seed}: wanted 1 to {MAX_COUNT} problems and a seed from 0 to {MAX_SEED}")
         if name in UNORDERED and sys.flags.hash_randomization:

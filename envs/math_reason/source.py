@@ -13,13 +13,13 @@ from typing import Any
 from envs.files import Hub, Problems, Source, load_problems
 from envs.grading.extract import explicit
 from envs.math_reason.generator import arithmetic
-from envs.math_reason.procedural import PREFIX, reasoning_gym
+from envs.math_reason.procedural import reasoning_gym
 from envs.problems import Problem, ProblemSet, narrowed, with_choices
 from envs.rows import Columns, Row
 
 __all__ = ["GENERATORS", "SOURCES", "Problem", "load", "problem_of"]
 
-GENERATORS = {"arithmetic": arithmetic}
+GENERATORS = {"arithmetic": arithmetic, "reasoning_gym": reasoning_gym}
 
 _STATED = re.compile(r"\nThe answer is: *(\S[^\n]*?)\s*\Z")
 _LAST_LINE = re.compile(r"\n\s*answer *:[^\n]*\Z", re.IGNORECASE)
@@ -53,12 +53,11 @@ def load(
 
     The errors are those of `envs.files.load_problems`, and ValueError for levels or subjects that no problem has.
     """
-    if isinstance(problems, str) and problems.startswith(PREFIX) and not columns:
-        found = reasoning_gym(problems.removeprefix(PREFIX), split, **options)
-    else:
-        found = load_problems(problems, split, data_dir, GENERATORS, SOURCES, problem_of, columns, **options)
-    origin = repr(problems) if isinstance(problems, str) else "the given list"
-    return narrowed(found, f"problems={origin}", levels=levels, subjects=subjects)
+    origin = f"problems={problems!r}" if isinstance(problems, str | PathLike) else "the given list"
+    if isinstance(problems, str) and problems.startswith("reasoning_gym:"):
+        problems, _, options["name"] = problems.partition(":")
+    found = load_problems(problems, split, data_dir, GENERATORS, SOURCES, problem_of, columns, **options)
+    return narrowed(found, origin, levels=levels, subjects=subjects)
 
 
 def problem_of(row: Row) -> Problem:

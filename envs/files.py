@@ -38,7 +38,8 @@ class Source:
     """A published data set: the file of each split without its ending, under the data folder, and where the hub has it.
 
     `skip` holds the lines (from 1) of a split that are known to be broken as published. A set whose only split is "all"
-    is dealt to train, valid and test by the hash of each problem's text, which keeps copies of a problem together.
+    is dealt to train, valid and test by the hash of each problem's text, which keeps copies of a problem together (see
+    `envs.problems.split_of`).
     """
 
     read: Reader

@@ -57,9 +57,18 @@ def words(text: str) -> list[str]:
     return [word.replace(",", "") for word in _WORD.findall(_HYPHEN.sub(" ", text.casefold()))]
 
 
+def masked(text: Sequence[str]) -> tuple[str, ...]:
+    """Return `words` with every number as "0"."""
+    return tuple("0" if word[0].isdigit() else word for word in text)
+
+
 def split_of(question: str) -> str:
-    """Return the split that a published problem is dealt to where its set has none; it hangs on its `words` alone."""
-    bucket = zlib.crc32(" ".join(words(question)).encode()) % 100
+    """Return the split that a published problem is dealt to where its set has none.
+
+    It hangs on its `masked` words alone: copies of a problem, and problems that differ in their numbers only, are dealt
+    to the same split.
+    """
+    bucket = zlib.crc32(" ".join(masked(words(question))).encode()) % 100
     return next(split for split, buckets in _BUCKETS.items() if bucket in buckets)
 
 

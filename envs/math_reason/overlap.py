@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import TypeVar
 
-from envs.problems import words
+from envs.problems import masked, words
 
 KINDS = ("exact", "numbers", "near")
 """The same words; the same words but for their numbers; alike in their shingles."""
@@ -53,13 +53,13 @@ def overlaps(
         raise ValueError(f"threshold={threshold}: wanted a similarity above 0 and up to 1")
     texts = [tuple(words(text)) for text in train]
     index = _Index([shingles(text) for text in texts])
-    exact, masked = _places(texts), _places(map(_masked, texts))
+    exact, numbers = _places(texts), _places(map(masked, texts))
     pairs: list[Pair] = []
     for number, question in enumerate(track(test)):  # type: ignore[arg-type]
         text = tuple(words(str(question)))
         own = shingles(text)
         kinds = dict.fromkeys(exact.get(text, ()), "exact")
-        for place in masked.get(_masked(text), ()):
+        for place in numbers.get(masked(text), ()):
             kinds.setdefault(place, "numbers")
         for place in index.candidates(own, threshold):
             if place in kinds or jaccard(own, index.sets[place]) >= threshold:
@@ -76,10 +76,6 @@ def shingles(text: Sequence[str]) -> frozenset[tuple[str, ...]]:
 def jaccard(a: frozenset[Hashable], b: frozenset[Hashable]) -> float:
     """Return |a and b| / |a or b|; 1 where both are empty."""
     return len(a & b) / len(a | b) if a or b else 1.0
-
-
-def _masked(text: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple("0" if word[0].isdigit() else word for word in text)
 
 
 def _places(texts: Iterable[tuple[str, ...]]) -> Mapping[tuple[str, ...], list[int]]:

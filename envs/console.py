@@ -20,7 +20,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from envs.describe import Numbers, describe
 from envs.files import DATA_VARIABLE, Source, is_path, locate
@@ -152,11 +152,11 @@ def stats(domain: Domain, args: Stats) -> int:
     if not args.sources:
         raise ValueError(f"no source: wanted one or more, such as: python -m {domain.module} stats {next(iter(domain.sources))}")
     found = [describe(domain.problems(spec, args.data_dir)[:]) for spec in args.sources]
-    table = Table("", *map(escape, args.sources))
+    table = Table(Column("", no_wrap=True), *map(escape, args.sources))
     rows: dict[str, Callable[[Numbers], Any]] = {
         "problems": lambda n: n.problems,
-        "question, words: median, max": lambda n: _pair(n.question),
-        "solution, words: median, max": lambda n: _pair(n.solution),
+        "question words: median, max": lambda n: _pair(n.question),
+        "solution words: median, max": lambda n: _pair(n.solution),
         **{f"steps by {rule}: median, max": partial(_steps, rule) for rule in DELIMITERS},
     }
     for name, cell in rows.items():

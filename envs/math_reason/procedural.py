@@ -35,13 +35,34 @@ UNORDERED = frozenset(
     ]
 )
 
+# Their scorers give the agent's answer to `eval`, or to sympy's parser, which does. A composite may hold any of them.
+RUNS_ANSWERS = frozenset(
+    [
+        "binary_matrix",
+        "composite",
+        "countdown",
+        "intermediate_integration",
+        "n_queens",
+        "polynomial_multiplication",
+        "puzzle24",
+        "simple_integration",
+        "spiral_matrix",
+        "string_insertion",
+    ]
+)
 
-def reasoning_gym(split: str = "train", name: str = "", count: int | None = None, seed: int = 0, **options: Any) -> ReasoningGym:
+
+def reasoning_gym(
+    split: str = "train", name: str = "", count: int | None = None, seed: int = 0, run_answers: bool = False, **options: Any
+) -> ReasoningGym:
     """Return `count` problems of the dataset `name` (10,000 of train and 1,000 of valid and test by default).
 
-    `options` are the fields of the dataset's own configuration. Raises ModuleNotFoundError without the package, and
-    ValueError for an unknown name, split or option, with the near match.
+    `options` are the fields of the dataset's own configuration. `run_answers` allows the datasets whose scorers run an
+    agent's answer as Python code. Raises ModuleNotFoundError without the package, and ValueError for an unknown name,
+    split or option, with the near match, and for a dataset that needs `run_answers` or PYTHONHASHSEED=0.
     """
+    if name in RUNS_ANSWERS and not run_answers:
+        raise ValueError(f"the scorer of reasoning_gym:{name} runs answers as code: pass run_answers=True if you trust the agent")
     return ReasoningGym(name, split, COUNTS[choose("split", split, COUNTS)] if count is None else count, seed, options)
 
 

@@ -75,6 +75,11 @@ def test_splits_and_seeds_have_other_problems() -> None:
     assert sets[0].tasks[0] == "reasoning_gym-leg_counting/train/000000"
 
 
+def test_a_scorer_that_runs_answers_can_be_allowed() -> None:
+    problems = load("reasoning_gym:countdown", run_answers=True, count=1)
+    assert problems.grade(problems[0], problems[0].answer).outcome == "correct"
+
+
 def test_options_of_the_dataset_pass_through() -> None:
     problem = load("reasoning_gym:leg_counting", min_animals=1, max_animals=1, count=1)[0]
     assert problem.question.count(",") <= 2
@@ -105,6 +110,7 @@ def test_the_same_problem_in_another_process() -> None:
         ("leg_counting", {"count": 0}, "count=0"),
         ("leg_counting", {"seed": -1}, "seed=-1"),
         ("word_ladder", {}, "PYTHONHASHSEED=0"),
+        ("countdown", {}, "runs answers as code: pass run_answers=True"),
         ("leg_counting", {"columns": {"answer": "x"}}, "columns is wanted only with a file"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 
 from envs.hints import choose, did_you_mean
 from envs.problems import Listed, Problem, ProblemSet, split_of
-from envs.rows import ENDINGS, FIELDS, Columns, Row, ending, read_rows, rows_of
+from envs.rows import ENDINGS, FIELDS, Columns, Row, ending, read_rows, row_of
 
 DATA_VARIABLE = "REASONING_DATA"
 
@@ -106,8 +106,8 @@ def load_problems(
             f"unknown problem source {problems!r}: wanted one of {', '.join(names)}, the path of a "
             f"{', '.join(ENDINGS)} file, or a list.{did_you_mean(str(problems).partition(':')[0], names)}"
         )
-    given = [p for p in problems if isinstance(p, Problem)]
-    return Listed(given if len(given) == len(problems) else _read(rows_of(problems, columns), read))
+    made = (p if isinstance(p, Problem) else read(row_of(p, i, columns)) for i, p in enumerate(problems))
+    return Listed(problem for problem in made if problem is not None)
 
 
 def locate(source: Source, split: str, data_dir: str | PathLike[str] | None) -> tuple[Path | None, str]:

@@ -9,7 +9,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -108,7 +108,9 @@ def ending(name: str) -> str | None:
 
 
 def _open(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8", newline="")
+    # utf-8-sig: spreadsheets begin their CSV with a byte order mark.
+    opened = gzip.open if path.suffix == ".gz" else open
+    return opened(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[return-value]
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -177,10 +179,9 @@ _READERS: dict[str, tuple[str, Callable[[Path], Iterator[tuple[int, dict[str, An
 ENDINGS = (".jsonl.gz", ".jsonl", ".json.gz", ".json", ".parquet", ".csv.gz", ".csv")
 
 
-def rows_of(items: Iterable[object], columns: Columns | None = None) -> Iterator[Row]:
-    """Yield a Row for each mapping of a list; ValueError where one is none."""
-    for index, item in enumerate(items):
-        if not isinstance(item, Mapping):
-            raise ValueError(f"problems[{index}] is a {type(item).__name__}: wanted a Problem or a dict with the fields of one")
-        row = Row(item, "problems", index, "problems")
-        yield row.renamed(columns) if columns else row
+def row_of(item: object, index: int, columns: Columns | None = None) -> Row:
+    """Return the Row of an item of a list; ValueError where it is no mapping."""
+    if not isinstance(item, Mapping):
+        raise ValueError(f"problems[{index}] is a {type(item).__name__}: wanted a Problem or a dict with the fields of one")
+    row = Row(item, "problems", index, "problems")
+    return row.renamed(columns) if columns else row

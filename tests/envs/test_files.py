@@ -76,6 +76,16 @@ def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
     assert len(load(path)) == 1
 
 
+def test_a_list_may_mix_problems_and_rows() -> None:
+    problem = Problem("mine", "1?", "1", "1")
+    assert [p.id for p in load([problem, ROWS[1], ROWS[0]])] == ["mine", "x", "problems/000002"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("question,answer\n1?,1\n", encoding="utf-8-sig")
+    assert load(tmp_path / "mine.csv")[0].question == "1?"
+
+
 def test_columns_are_renamed_and_joined() -> None:
     row = {"Body": "Ann has 2.", "Q": "How many?", "Final": 2.0, "No": 7, "kind": "x", "answer": "9", "Body2": None}
     columns = {"question": ["Body", "Body2", "Q"], "answer": "Final", "id": "No", "subject": "kind"}

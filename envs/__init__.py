@@ -31,7 +31,7 @@ ENVIRONMENTS: dict[str, str] = {}
 for _short, _id, _entry_point in (
     ("alfworld", "AlfWorld-v0", "envs.alfworld.env:AlfWorldEnv"),
     ("math", "MathReason-v0", "envs.math_reason.env:make_math_reason"),
-    ("commonsense", "CommonsenseReason-v0", "envs.commonsense:make_commonsense_reason"),
+    ("commonsense", "CommonsenseReason-v0", "envs.commonsense.env:make_commonsense_reason"),
 ):
     ENVIRONMENTS[_short] = _id
     gym.register(_id, entry_point=_entry_point)

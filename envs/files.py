@@ -1,12 +1,9 @@
-"""Reading problem files: JSON lines, plain or gzipped, with the file, the line and the field in every error."""
+"""Where problems come from: a generator, a published data set (files, else the Hugging Face hub), a file, a list."""
 
 from __future__ import annotations
 
 import functools
-import gzip
-import json
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -14,94 +11,62 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from envs.hints import choose, did_you_mean
-from envs.problems import Listed, Problem, ProblemSet
+from envs.problems import Listed, Problem, ProblemSet, split_of
+from envs.rows import ENDINGS, FIELDS, Columns, Row, ending, read_rows, row_of
 
 DATA_VARIABLE = "REASONING_DATA"
 
 Problems: TypeAlias = str | PathLike[str] | Sequence[Problem | Mapping[str, Any]]
 """A generator or data set by name, a file by path, or a list of problems or rows."""
 
+Reader: TypeAlias = Callable[[Row], Problem | None]
+"""Makes a problem of a row, or None of one that is no problem of this kind."""
+
 
 @dataclass(frozen=True)
-class Row:
-    """One row, the path it was read from and its line (for errors), and what its id begins with if it has none."""
+class Hub:
+    """A data set on the Hugging Face hub: its repository, its configuration and its own names of the splits."""
 
-    data: Mapping[str, Any]
-    origin: str
-    line: int
-    prefix: str
-
-    def text(self, *names: str) -> str:
-        """Return the first of the fields `names` that is there; ValueError where none is, or it is no text."""
-        found = self.optional(*names)
-        if not found:
-            keys = ", ".join(map(repr, self.data)) or "none"
-            raise self.error(" or ".join(names), f"is missing or empty: wanted a text (the row has the fields {keys})")
-        return found
-
-    def optional(self, *names: str) -> str | None:
-        """Return the first of the fields `names` that is there, numbers as text, or None."""
-        for name in names:
-            value = self.data.get(name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, str | int | float):
-                raise self.error(name, f"is {type(value).__name__} {str(value)[:60]!r}: wanted a text")
-            return str(value)
-        return None
-
-    def id(self) -> str:
-        """Return the row's own id, or one made of where it stands."""
-        return self.optional("id", "unique_id") or f"{self.prefix}/{self.line:06d}"
-
-    def error(self, name: str, what: str) -> ValueError:
-        """Return the error of a field."""
-        return ValueError(f"{self.origin}, line {self.line}: field {name!r} {what}")
+    repository: str
+    configuration: str = "default"
+    splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
+    columns: Columns | None = None  # where they are other than the files'
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A published data set: its folder, the file stem of each split, and (repository, configuration) on the hub.
+    """A published data set: the file of each split without its ending, under the data folder, and where the hub has it.
 
-    `skip` holds the lines (from 1) of a split that are known to be broken as published.
+    `skip` holds the lines (from 1) of a split that are known to be broken as published. A set whose only split is "all"
+    is dealt to train, valid and test by the hash of each problem's text, which keeps copies of a problem together (see
+    `envs.problems.split_of`).
     """
 
-    folder: str
-    files: Mapping[str, str]
-    hub: tuple[str, str]
+    read: Reader
+    files: Mapping[str, str] = field(default_factory=dict)
+    hub: Hub | None = None
+    columns: Columns | None = None
     skip: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    @property
+    def dealt(self) -> bool:
+        """Whether the set has no splits of its own."""
+        return "all" in self.files
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are, in the files or on the hub."""
+        found = {**self.files, **(self.hub.splits if self.hub else {})}
+        return tuple(split for split in ("train", "valid", "test") if self.dealt or split in found)
+
+    def stored(self, split: str) -> str:
+        """Return the split under which problems of `split` are stored."""
+        return "all" if self.dealt else split
 
 
 def is_path(name: str | PathLike[str]) -> bool:
     """Return whether `name` means a file and not a data set: a path object, or text that looks like a path."""
-    return not isinstance(name, str) or "/" in name or os.sep in name or name.endswith((".jsonl", ".jsonl.gz"))
-
-
-def read_rows(path: str | PathLike[str], prefix: str | None = None) -> Iterator[Row]:
-    """Yield the rows of a JSON-lines file. Ids begin with `prefix`, by default the file's name without its endings.
-
-    Raises FileNotFoundError, or ValueError for a file that is no UTF-8 text, no whole gzip file or no JSON objects.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no problem file at {path}: wanted a .jsonl or .jsonl.gz file with one problem on each line")
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield Row(_object(line, path, number), str(path), number, prefix or path.name.split(".")[0])
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({error}): wanted UTF-8 JSON lines, gzipped if the name ends in .gz") from error
-
-
-def _object(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}, line {number}: not JSON ({error}): wanted one JSON object on each line") from error
-    if not isinstance(row, dict):
-        raise ValueError(f"{path}, line {number}: a JSON {type(row).__name__}: wanted an object with the fields of one problem")
-    return row
+    return not isinstance(name, str) or "/" in name or os.sep in name or ending(name) is not None
 
 
 def load_problems(
@@ -110,85 +75,116 @@ def load_problems(
     data_dir: str | PathLike[str] | None,
     generators: Mapping[str, Callable[..., ProblemSet]],
     sources: Mapping[str, Source],
-    problem_of: Callable[[Row], Problem],
+    read: Reader,
+    columns: Columns | None = None,
     **options: Any,
 ) -> ProblemSet:
-    """Return the problems of a generator, a published data set, a file or a list; `options` go to the generator.
+    """Return the problems of a generator, a published data set, a file or a list.
 
-    Raises ValueError for an unknown name or split (with the near match), for options that no generator takes and for
-    malformed rows (with file, line and field), and FileNotFoundError where a data set is neither on disk nor to be had
-    from the hub.
+    `read` makes a problem of a row of a file or a list, whose fields are renamed by `columns`; `options` go to the
+    generator. Raises ValueError for an unknown name or split (with the near match), for arguments that do not belong to
+    this kind of source and for malformed rows (with file, line and field), FileNotFoundError where a data set is neither
+    on disk nor to be had from the hub, and ModuleNotFoundError for parquet without pyarrow.
     """
+    named = isinstance(problems, str) and (problems in generators or problems in sources)
+    if columns and named:
+        raise ValueError(f"columns is wanted only with a file or a list, and problems is {problems!r}: leave it out")
+    for name in columns or {}:
+        choose("field of columns", name, FIELDS)
     if isinstance(problems, str) and problems in generators:
         return generators[problems](split, **options)
     if options:
         takes = " or ".join(map(repr, generators))
         raise ValueError(f"{', '.join(options)}: wanted only with problems={takes}, and problems is {problems!r}; leave them out")
     if isinstance(problems, str) and problems in sources:
-        return _published(problems, sources[problems], split, data_dir, problem_of)
+        return _published(problems, sources[problems], split, data_dir)
     if isinstance(problems, str | PathLike):
         if is_path(problems):
-            return _listed(Path(problems), None, frozenset(), problem_of)
+            return _of_file(Path(problems), None, read, columns)
         names = [*generators, *sources]
         raise ValueError(
-            f"unknown problem source {problems!r}: wanted one of {', '.join(names)}, the path of a .jsonl or .jsonl.gz "
-            f"file, or a list."
-            f"{did_you_mean(problems, names)}"
+            f"unknown problem source {problems!r}: wanted one of {', '.join(names)}, the path of a "
+            f"{', '.join(ENDINGS)} file, or a list.{did_you_mean(str(problems).partition(':')[0], names)}"
         )
-    return Listed(p if isinstance(p, Problem) else problem_of(_listed_row(p, i)) for i, p in enumerate(problems))
+    made = (p if isinstance(p, Problem) else read(row_of(p, i, columns)) for i, p in enumerate(problems))
+    return Listed(problem for problem in made if problem is not None)
 
 
-def _listed_row(row: object, index: int) -> Row:
-    if not isinstance(row, Mapping):
-        raise ValueError(f"problems[{index}] is a {type(row).__name__}: wanted a Problem or a dict with the fields of one")
-    return Row(row, "problems", index, "problems")
-
-
-def _published(
-    name: str, source: Source, split: str, data_dir: str | PathLike[str] | None, problem_of: Callable[[Row], Problem]
-) -> Listed:
-    stem = source.files[choose(f"split of {name!r}", split, source.files)]
+def locate(source: Source, split: str, data_dir: str | PathLike[str] | None) -> tuple[Path | None, str]:
+    """Return the file of a split, None where it is not on disk, and where it was looked for, "" where none is known."""
     folder = data_dir or os.environ.get(DATA_VARIABLE)
-    wanted = Path(folder) / source.folder / f"{stem}.jsonl.gz" if folder else f"${DATA_VARIABLE} (not set)"
-    for path in (wanted, wanted.with_suffix("")) if isinstance(wanted, Path) else ():
-        if path.is_file():
-            return _listed(path, f"{name}/{split}", source.skip.get(split, frozenset()), problem_of)
-    return _hub(name, source, split, str(wanted), problem_of)
+    stem = source.files.get(source.stored(split))
+    if stem is None:
+        return None, ""
+    if not folder:
+        return None, f"${DATA_VARIABLE} (not set)"
+    paths = [Path(folder) / f"{stem}{end}" for end in ENDINGS]
+    return next((path for path in paths if path.is_file()), None), str(paths[0])
 
 
-def _listed(path: Path, prefix: str | None, skip: frozenset[int], problem_of: Callable[[Row], Problem]) -> Listed:
+def _published(name: str, source: Source, split: str, data_dir: str | PathLike[str] | None) -> Listed:
+    choose(f"split of {name!r}", split, source.splits)
+    path, looked = locate(source, split, data_dir)
+    stored = source.stored(split)
+    if path is None:
+        found = _of_hub(name, source, stored if source.dealt else split, looked)
+    else:
+        found = _of_file(path, name if source.dealt else f"{name}/{split}", source.read, source.columns, source.skip.get(stored))
+    return Listed((p for p in found if split_of(p.question) == split), name) if source.dealt else found
+
+
+def _read(rows: Iterable[Row], read: Reader, skip: frozenset[int] | None = None) -> Iterator[Problem]:
+    for row in rows:
+        if row.line not in (skip or ()) and (problem := read(row)) is not None:
+            yield problem
+
+
+def _of_file(
+    path: Path, prefix: str | None, read: Reader, columns: Columns | None = None, skip: frozenset[int] | None = None
+) -> Listed:
     """A file's problems but for the lines `skip`; many environments of one process share what was read."""
     if not path.is_file():
-        return Listed(map(problem_of, read_rows(path)), str(path))  # says what is wrong
-    return _read_once(path, path.stat().st_mtime_ns, path.stat().st_size, prefix, skip, problem_of)
+        return Listed(_read(read_rows(path), read), str(path))  # says what is wrong
+    mapping = tuple((name, column if isinstance(column, str) else tuple(column)) for name, column in (columns or {}).items())
+    return _read_once(path, path.stat().st_mtime_ns, path.stat().st_size, prefix, read, mapping, skip)
 
 
 @functools.lru_cache(maxsize=8)
 def _read_once(
-    path: Path, _modified: int, _size: int, prefix: str | None, skip: frozenset[int], problem_of: Callable[[Row], Problem]
+    path: Path,
+    _modified: int,
+    _size: int,
+    prefix: str | None,
+    read: Reader,
+    columns: tuple[tuple[str, str | tuple[str, ...]], ...],
+    skip: frozenset[int] | None,
 ) -> Listed:
-    return Listed((problem_of(row) for row in read_rows(path, prefix) if row.line not in skip), str(path))
+    return Listed(_read(read_rows(path, prefix, dict(columns)), read, skip), str(path))
 
 
 @functools.lru_cache(maxsize=8)
-def _hub(name: str, source: Source, split: str, looked: str, problem_of: Callable[[Row], Problem]) -> Listed:
-    rows = _hub_rows(name, source, split, looked)
-    skip = source.skip.get(split, frozenset())
-    return Listed((problem_of(row) for row in rows if row.line not in skip), source.hub[0])
+def _of_hub(name: str, source: Source, split: str, looked: str) -> Listed:
+    return Listed(_read(_hub_rows(name, source, split, looked), source.read, source.skip.get(split)), name)
 
 
-def _hub_rows(name: str, source: Source, split: str, looked: object) -> Iterator[Row]:
-    repository, configuration = source.hub
+def _hub_rows(name: str, source: Source, split: str, looked: str) -> Iterator[Row]:
+    hub, stem = source.hub, source.files.get(split)
+    missing = f"problems {name!r}, split {split!r}, are"
+    way_out = f"Set ${DATA_VARIABLE} (or data_dir=) to a folder that holds {stem}{ENDINGS[0]}"
+    if hub is None:
+        raise FileNotFoundError(f"{missing} not at {looked}, and no hub is known to have them. {way_out}")
     try:
         import datasets  # heavy, and needed only here
 
-        rows = datasets.load_dataset(repository, configuration, split={"valid": "validation"}.get(split, split))
+        rows = datasets.load_dataset(hub.repository, hub.configuration, split=hub.splits[split])
     except Exception as error:  # whatever the network, the hub or its libraries raise, the way out is the same
         raise FileNotFoundError(
-            f"problems {name!r}, split {split!r}, are neither at {looked} nor to be had from the Hugging Face hub as "
-            f"{repository} ({type(error).__name__}: {str(error)[:200]}). Set ${DATA_VARIABLE} (or data_dir=) to a "
-            f"folder that holds {source.folder}/{source.files[split]}.jsonl.gz, or connect to the hub; the default "
-            "problems need neither"
+            f"{missing} {f'neither at {looked} nor' if stem else 'not'} to be had from the Hugging Face hub as "
+            f"{hub.repository} ({type(error).__name__}: {str(error)[:200]}). {f'{way_out}, or connect' if stem else 'Connect'} "
+            "to the hub; the default problems need neither"
         ) from error
-    for number, row in enumerate(cast(Iterable[Mapping[str, Any]], rows), 1):
-        yield Row(row, repository, number, f"{name}/{split}")
+    prefix = name if source.dealt else f"{name}/{split}"
+    for number, data in enumerate(cast(Iterable[Mapping[str, Any]], rows), 1):
+        row = Row(data, hub.repository, number, prefix, "row")
+        columns = hub.columns or source.columns
+        yield row.renamed(columns) if columns else row

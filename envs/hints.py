@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def did_you_mean(got: object, known: Iterable[str]) -> str:
@@ -13,9 +16,11 @@ def did_you_mean(got: object, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
-def choose(argument: str, got: str, known: Iterable[str]) -> str:
+def choose(argument: str, got: T, known: Iterable[T]) -> T:
     """Return `got` if it is one of `known`; else raise ValueError with the choices and the near match."""
     names = list(known)
     if got in names:
         return got
-    raise ValueError(f"{argument}={got!r} is not known: wanted one of {', '.join(map(repr, names))}.{did_you_mean(got, names)}")
+    raise ValueError(
+        f"{argument}={got!r} is not known: wanted one of {', '.join(map(repr, names))}.{did_you_mean(got, map(str, names))}"
+    )

@@ -8,9 +8,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from envs.grading import Outcome, grade, has_final_answer
+from envs.grading import Outcome, has_final_answer
 from envs.hints import choose, did_you_mean
-from envs.problems import Problem, ProblemSet
+from envs.problems import Problem, ProblemSet, Scored
 from envs.text import UnicodeText
 from envs.token_level import Tokenizer, TokenLevel
 
@@ -49,8 +49,9 @@ class ProblemEnv(gym.Env[str, str]):
     response holds a final answer, or, truncated, after `max_steps` actions. A token can span a delimiter: text after it
     belongs to the next step. At a terminated end the concatenated actions are graded: reward 1.0 where correct,
     `info["outcome"]` an `envs.grading.Outcome` value. A truncated response has no final answer: reward 0, outcome
-    unparseable. `reset` also gives `info["solution"]` (worked) and `info["answer"]`, for experts and for people; they
-    are no part of the observation.
+    unparseable. `info["score"]` is there too where the problems' own scorer gives part marks; the reward stays sparse.
+    `reset` also gives `info["solution"]` (worked), `info["answer"]`, `info["choices"]` of multiple choice and what
+    else is known of the problem (`Problem.info`), for experts and for people; they are no part of the observation.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -93,6 +94,8 @@ class ProblemEnv(gym.Env[str, str]):
         self._actions = []
         problem = self._problem
         return problem.question + self.instruction, {
+            **problem.info,
+            **({"choices": problem.choices} if problem.choices else {}),
             "task": problem.id,
             "solution": problem.solution,
             "answer": problem.answer,
@@ -117,7 +120,10 @@ class ProblemEnv(gym.Env[str, str]):
         truncated = not terminated and len(self._actions) >= self.max_steps
         info: dict[str, Any] = {"task": problem.id}
         if terminated or truncated:
-            info["outcome"] = str(grade(response, problem.answer).outcome if terminated else Outcome.UNPARSEABLE)
+            found = self.problems.grade(problem, response) if terminated else None
+            info["outcome"] = str(found.outcome if found else Outcome.UNPARSEABLE)
+            if isinstance(found, Scored):
+                info["score"] = found.score
             self._problem = None
         return "", float(info.get("outcome") == Outcome.CORRECT), terminated, truncated, info
 

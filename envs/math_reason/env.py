@@ -25,10 +25,10 @@ class MathReasonEnv(ProblemEnv):
         max_steps: int = 20,
         instruction: str = "",
         data_dir: str | PathLike[str] | None = None,
-        **generator: Any,
+        **options: Any,
     ) -> None:
-        """`problems`, `split`, `data_dir` and the generator's arguments are those of `envs.math_reason.source.load`."""
-        super().__init__(load(problems, split, data_dir, **generator), level, segment, max_steps, instruction)
+        """`problems`, `split`, `data_dir` and `options` are those of `envs.math_reason.source.load`."""
+        super().__init__(load(problems, split, data_dir, **options), level, segment, max_steps, instruction)
 
 
 def make_math_reason(

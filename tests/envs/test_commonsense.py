@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,12 @@ from typing import Any
 import pytest
 
 import envs
-from envs.commonsense import CATEGORIES, CommonsenseReasonEnv, ask, load
+from envs.commonsense.env import CommonsenseReasonEnv
+from envs.commonsense.generator import CATEGORIES
+from envs.commonsense.source import load
+from envs.problems import Problem, with_choices
+from tests.envs.data import data_dir
 
-DATA = Path(os.environ.get("REASONING_DATA", Path(__file__).parents[2] / "../shared/data"))
 LAYOUTS: list[dict[str, Any]] = [
     {
         "question": {"stem": "Which?", "choices": [{"label": "A", "text": "x"}, {"label": "B", "text": "y"}]},
@@ -94,7 +96,7 @@ def test_bad_arguments() -> None:
         envs.make("commonsense", choices=9)
     with pytest.raises(ValueError, match="'train', 'valid'"):
         envs.make("commonsense", problems="commonsense_qa", split="test")
-    assert ask("Red?", ["a rose", "the sky"]) == "Red? (A) a rose (B) the sky"
+    assert with_choices("Red?", ["a rose", "the sky"]) == "Red? (A) a rose (B) the sky"
 
 
 @pytest.mark.parametrize(
@@ -103,14 +105,156 @@ def test_bad_arguments() -> None:
         ("commonsense_qa", "train", 9741),
         ("commonsense_qa", "valid", 1221),
         ("openbookqa", "train", 4957),
+        ("openbookqa", "valid", 500),
         ("openbookqa", "test", 500),
+        ("arc_challenge", "train", 1119),
+        ("arc_challenge", "test", 1172),
+        ("arc_easy", "train", 2251),
+        ("arc_easy", "test", 2376),
     ],
 )
-def test_real_files(name: str, split: str, count: int) -> None:
-    if not DATA.is_dir():
-        pytest.skip(f"no data sets at {DATA}: set REASONING_DATA")
-    env = CommonsenseReasonEnv(name, split, data_dir=DATA)
-    assert len(env.tasks) == count
+def test_every_row_of_the_real_files(name: str, split: str, count: int) -> None:
+    problems = load(name, split, data_dir())
+    assert len(problems) == count == len(set(problems.tasks))
+    assert all(p.choices["ABCDEFGHIJ".index(p.answer)].strip() for p in problems)
+    assert all(p.question.endswith(with_choices("", p.choices)) for p in problems)
+
+
+def test_real_solutions_win() -> None:
+    env = CommonsenseReasonEnv("arc_challenge", "test", data_dir=data_dir(), shuffle=1)
     for task in range(100):
         _, info = env.reset(options={"task": task})
         assert env.step(info["solution"])[1:3] == (1.0, True)
+
+
+# ARC as instructions, and SciQ
+
+ARC = {
+    "instruction": "Please choose the correct answer to the question: Who?\n\nAnswer1: a cat Answer2: a dog\n\n"
+    "Answer format: answer1/answer2",
+    "input": "",
+    "output": "the correct answer is answer2",
+    "answer": "answer2",
+}
+
+
+def test_arc_as_instructions() -> None:
+    problem = load([ARC])[0]
+    assert (problem.question, problem.answer, problem.choices) == ("Who? (A) a cat (B) a dog", "B", ("a cat", "a dog"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Please choose", "Choose"),
+        ("Answer2: ", "Answer3: "),
+        ("Answer2: ", "Answer: "),
+        ("answer1/answer2", "answer1/answer2/answer3"),
+        ("\n\nAnswer format", " Answer format"),
+    ],
+)
+def test_arc_in_another_form_is_refused(old: str, new: str) -> None:
+    with pytest.raises(ValueError, match="field 'instruction' is no question in ARC's form"):
+        load([{**ARC, "instruction": ARC["instruction"].replace(old, new)}])
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "row"),
+    [
+        (
+            "arc_easy",
+            ("allenai/ai2_arc", "ARC-Easy", "validation"),
+            {"id": "M1", "question": "Who?", "choices": {"text": ["a cat", "a dog"], "label": ["1", "2"]}, "answerKey": "2"},
+        ),
+        (
+            "openbookqa",
+            ("allenai/openbookqa", "main", "validation"),
+            {"id": "M1", "question_stem": "Who?", "choices": {"text": ["a cat", "a dog"], "label": ["A", "B"]}, "answerKey": "B"},
+        ),
+        (
+            "commonsense_qa",
+            ("tau/commonsense_qa", "default", "validation"),
+            {
+                "id": "M1",
+                "question": "Who?",
+                "question_concept": "pet",
+                "choices": {"label": ["A", "B"], "text": ["a cat", "a dog"]},
+                "answerKey": "B",
+            },
+        ),
+    ],
+)
+def test_rows_of_the_hub(
+    name: str, asked: tuple[str, str, str], row: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, split: calls.append((*a, split)) or [row])
+    expected = Problem("M1", "Who? (A) a cat (B) a dog", "So the answer is B.", "B", ("a cat", "a dog"))
+    assert list(load(name, "valid", tmp_path)) == [expected] and calls == [asked]
+
+
+def test_sciq_has_no_order_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {
+        "question": "Which?",
+        "distractor1": "x",
+        "distractor2": "y",
+        "distractor3": "z",
+        "correct_answer": "right",
+        "support": "",
+    }
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: [row] * 40)
+    problems = load("sciq", "valid", tmp_path)
+    assert all(p.choices["ABCD".index(p.answer)] == "right" and sorted(p.choices) == ["right", "x", "y", "z"] for p in problems)
+    assert {p.answer for p in problems} == set("ABCD")
+
+
+# Shuffled choices
+
+SHUFFLED = {"id": "q", "question": "Which?", "choices": ["v", "w", "x", "y", "z"], "answer": "B"}
+
+
+def test_shuffled_choices_are_the_same_on_every_machine_and_the_answer_follows() -> None:
+    assert load([SHUFFLED], shuffle=3)[0] == Problem(
+        "q", "Which? (A) x (B) y (C) v (D) w (E) z", "So the answer is D.", "D", ("x", "y", "v", "w", "z")
+    )
+
+
+def test_shuffles_differ_by_seed_and_task() -> None:
+    rows = [{**SHUFFLED, "id": f"q{i}"} for i in range(20)]
+    first, second = (load(rows, shuffle=seed) for seed in (0, 1))
+    assert {p.answer for p in first} == set("ABCDE")
+    assert [p.choices for p in first] != [p.choices for p in second]
+    assert all(p.choices["ABCDE".index(p.answer)] == "w" for p in [*first, *second])
+
+
+def test_generated_questions_can_be_shuffled() -> None:
+    plain, mixed = load(count=30), load(count=30, shuffle=0)
+    assert list(plain.tasks) == list(mixed.tasks)
+    for a, b in zip(plain, mixed, strict=True):
+        assert a.choices["ABCD".index(a.answer)] == b.choices["ABCD".index(b.answer)]
+        assert a.solution.split("\n")[:-1] == b.solution.split("\n")[:-1] and b.solution.endswith(f"is {b.answer}.")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"solution": "(A) is not it.\nSo the answer is B."}, r"its solution names '\(A\)'"),
+        ({"solution": "Choice A is not it.\nSo the answer is B."}, "its solution names 'Choice A'"),
+        ({"solution": "It is B, no doubt.\nSo the answer is B."}, "its solution names 'B'"),
+        ({"solution": "It must be w."}, "does not end in 'So the answer is LETTER.'"),
+    ],
+)
+def test_solutions_that_name_letters_are_not_shuffled(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"task 'q' cannot be shuffled: .*{message}"):
+        load([{**SHUFFLED, **row}], shuffle=0)
+
+
+def test_a_solution_that_names_no_letter_is_shuffled() -> None:
+    row = {**SHUFFLED, "solution": "A thing is w.\nSo the answer is B."}
+    problem = load([row], shuffle=3)[0]
+    assert problem.solution == f"A thing is w.\nSo the answer is {problem.answer}."
+
+
+def test_a_problem_without_choices_cannot_be_shuffled() -> None:
+    with pytest.raises(ValueError, match="has no choices to shuffle"):
+        load([Problem("q", "Which?", "So the answer is B.", "B")], shuffle=0)

@@ -1,0 +1,1 @@
+"""CommonsenseReason-v0: multiple choice, with the chain of thought written before the answer."""

@@ -29,7 +29,7 @@ ENVIRONMENTS: dict[str, str] = {}
 
 # Entry points are strings: a simulator is imported when its environment is made, not before.
 for _short, _id, _entry_point in (
-    ("alfworld", "AlfWorld-v0", "envs.alfworld.env:AlfWorldEnv"),
+    ("alfworld", "AlfWorld-v0", "envs.alfworld.env:make_alfworld"),
     ("math", "MathReason-v0", "envs.math_reason.env:make_math_reason"),
     ("commonsense", "CommonsenseReason-v0", "envs.commonsense.env:make_commonsense_reason"),
 ):

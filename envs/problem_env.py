@@ -8,11 +8,11 @@ from typing import Any
 
 import gymnasium as gym
 
-from envs.grading import Outcome, has_final_answer
+from envs.grading import RULES, Outcome, has_final_answer
 from envs.hints import choose, did_you_mean
 from envs.problems import Problem, ProblemSet, Scored
+from envs.prompts import prompt_of
 from envs.text import UnicodeText
-from envs.token_level import Tokenizer, TokenLevel
 
 MAX_TEXT = 8192
 """Characters of the longest question or action."""
@@ -54,24 +54,30 @@ class ProblemEnv(gym.Env[str, str]):
     else is known of the problem (`Problem.info`), for experts and for people; they are no part of the observation.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": [], "levels": ("step", "response", "token")}
 
     def __init__(
         self,
         problems: ProblemSet,
         level: str = "step",
-        segment: str = "lines",
+        segment: str | None = None,
         max_steps: int = 20,
-        instruction: str = "",
+        prompt: str = "plain",
+        rules: str | None = None,
     ) -> None:
-        """`instruction` is appended, as it is, to every problem text; `segment` is a key of `DELIMITERS`."""
+        """Put the problems by a template, cut the responses, grade them.
+
+        `prompt` is a key of `envs.prompts.PROMPTS` or a text with "{question}" in it; `segment` a key of `DELIMITERS`, by default
+        the prompt's own; `rules` a key of `envs.grading.RULES`, to grade as a published checker does.
+        """
         self.problems = problems
         self.level = choose("level", level, ("step", "response"))
-        self.rule = choose("segment", segment, DELIMITERS)
+        self.prompt = prompt_of(prompt)
+        self.rule = choose("segment", segment or self.prompt.segment, DELIMITERS)
+        self.rules = rules if rules is None else choose("rules", rules, RULES)
         if max_steps < 1:
             raise ValueError(f"max_steps={max_steps}: wanted at least 1")
         self.max_steps = max_steps
-        self.instruction = instruction
         self.observation_space = UnicodeText(MAX_TEXT)
         self.action_space = UnicodeText(MAX_TEXT)
         self._problem: Problem | None = None
@@ -93,7 +99,7 @@ class ProblemEnv(gym.Env[str, str]):
         self._problem = self.problems[int(self.np_random.integers(len(self.problems))) if index is None else index]
         self._actions = []
         problem = self._problem
-        return problem.question + self.instruction, {
+        return self.prompt.ask(problem.question), {
             **problem.info,
             **({"choices": problem.choices} if problem.choices else {}),
             "task": problem.id,
@@ -120,7 +126,7 @@ class ProblemEnv(gym.Env[str, str]):
         truncated = not terminated and len(self._actions) >= self.max_steps
         info: dict[str, Any] = {"task": problem.id}
         if terminated or truncated:
-            found = self.problems.grade(problem, response) if terminated else None
+            found = self.problems.grade(problem, response, self.rules) if terminated else None
             info["outcome"] = str(found.outcome if found else Outcome.UNPARSEABLE)
             if isinstance(found, Scored):
                 info["score"] = found.score
@@ -142,15 +148,3 @@ def pick_task(options: dict[str, Any] | None, count: int, find: Callable[[str], 
     if not 0 <= index < count:
         raise ValueError(f"task {index} is out of range: wanted an index from 0 to {count - 1}")
     return index
-
-
-def at_level(
-    make: Callable[..., ProblemEnv], level: str, tokenizer: Tokenizer | None, max_length: int | None, **kwargs: Any
-) -> gym.Env[Any, Any]:
-    """Make the environment at a level; "token", which alone takes the two extra arguments, wraps level "response"."""
-    if choose("level", level, ("step", "response", "token")) == "token":
-        return TokenLevel(make(level="response", **kwargs), tokenizer, **({"max_length": max_length} if max_length else {}))
-    for name, value in (("tokenizer", tokenizer), ("max_length", max_length)):
-        if value is not None:
-            raise ValueError(f"{name} belongs to level='token', and level is {level!r}: leave it out or change the level")
-    return make(level=level, **kwargs)

@@ -107,9 +107,9 @@ class ProblemSet(Sequence[Problem]):
                 f"(env.unwrapped.tasks lists them), or an index.{did_you_mean(task, sample)}"
             ) from None
 
-    def grade(self, problem: Problem, response: str) -> Grade:
-        """Compare the final answer of a whole response with the problem's."""
-        return grade(response, problem.answer)
+    def grade(self, problem: Problem, response: str, rules: str | None = None) -> Grade:
+        """Compare the final answer of a whole response with the problem's, by a published rule set where one is named."""
+        return grade(response, problem.answer, "choice" if problem.choices else None, problem.choices, rules)
 
 
 class Listed(ProblemSet):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import index
 from typing import Any, Protocol, SupportsIndex, cast
 
 import gymnasium as gym
 import numpy as np
+
+from envs.hints import choose
 
 
 class Tokenizer(Protocol):
@@ -144,3 +147,23 @@ class TokenLevel(gym.Env[np.ndarray, np.int64]):
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def at_level(
+    make: Callable[..., gym.Env[str, str]], level: str, tokenizer: Tokenizer | None, max_length: int | None, **kwargs: Any
+) -> gym.Env[Any, Any]:
+    """Make an environment at one of the levels that its class declares in `metadata["levels"]`.
+
+    "token", which alone takes the two extra arguments, is a `TokenLevel` around whole responses where the environment has them,
+    else around steps. Other levels are the environment's own, and those with only one text level take no argument for it.
+    """
+    levels = make.metadata["levels"]  # type: ignore[attr-defined]  # an environment's class
+    texts = [name for name in levels if name != "token"]
+    chosen = {"level": choose("level", level, levels)} if len(texts) > 1 else {}
+    if choose("level", level, levels) == "token":
+        env = make(**kwargs, **(chosen and {"level": texts[-1]}))
+        return TokenLevel(env, tokenizer, **({"max_length": max_length} if max_length else {}))
+    for name, value in (("tokenizer", tokenizer), ("max_length", max_length)):
+        if value is not None:
+            raise ValueError(f"{name} belongs to level='token', and level is {level!r}: leave it out or change the level")
+    return make(**kwargs, **chosen)

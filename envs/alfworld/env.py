@@ -19,6 +19,7 @@ from envs.alfworld.sources import find_sources
 from envs.alfworld.tasks import Difficulty
 from envs.hints import choose, did_you_mean
 from envs.text import UnicodeText
+from envs.token_level import Tokenizer, at_level
 
 # The longest official observation has about 1,000 characters; actions get as much room, for agents that think aloud.
 MAX_CHARACTERS = 4096
@@ -45,7 +46,7 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
     ALFWorld: Shridhar et al. 2021, https://arxiv.org/abs/2010.03768.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": [], "levels": ("step", "token")}
 
     def __init__(
         self,
@@ -175,3 +176,10 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
 def _command(action: str) -> str:
     """The command of an action in the ReAct form; "", which is never admissible, where there is none."""
     return action.partition("Action:")[2].strip().partition("\n")[0].rstrip()
+
+
+def make_alfworld(
+    level: str = "step", tokenizer: Tokenizer | None = None, max_length: int | None = None, **kwargs: Any
+) -> gymnasium.Env[Any, Any]:
+    """Make an AlfWorldEnv; at `level="token"` a command is sampled token by token (`envs.token_level.TokenLevel`)."""
+    return at_level(AlfWorldEnv, level, tokenizer, max_length, **kwargs)

@@ -9,8 +9,8 @@ import gymnasium as gym
 
 from envs.commonsense.source import load
 from envs.files import Problems
-from envs.problem_env import ProblemEnv, at_level
-from envs.token_level import Tokenizer
+from envs.problem_env import ProblemEnv
+from envs.token_level import Tokenizer, at_level
 
 
 class CommonsenseReasonEnv(ProblemEnv):
@@ -21,14 +21,14 @@ class CommonsenseReasonEnv(ProblemEnv):
         problems: Problems = "categories",
         split: str = "train",
         level: str = "step",
-        segment: str = "lines",
+        segment: str | None = None,
         max_steps: int = 20,
-        instruction: str = "",
+        prompt: str = "plain",
         data_dir: str | PathLike[str] | None = None,
         **options: Any,
     ) -> None:
         """`problems`, `split`, `data_dir` and `options` are those of `envs.commonsense.source.load`."""
-        super().__init__(load(problems, split, data_dir, **options), level, segment, max_steps, instruction)
+        super().__init__(load(problems, split, data_dir, **options), level, segment, max_steps, prompt)
 
 
 def make_commonsense_reason(

@@ -9,8 +9,8 @@ import gymnasium as gym
 
 from envs.files import Problems
 from envs.math_reason.source import load
-from envs.problem_env import ProblemEnv, at_level
-from envs.token_level import Tokenizer
+from envs.problem_env import ProblemEnv
+from envs.token_level import Tokenizer, at_level
 
 
 class MathReasonEnv(ProblemEnv):
@@ -21,14 +21,15 @@ class MathReasonEnv(ProblemEnv):
         problems: Problems = "arithmetic",
         split: str = "train",
         level: str = "step",
-        segment: str = "lines",
+        segment: str | None = None,
         max_steps: int = 20,
-        instruction: str = "",
+        prompt: str = "plain",
+        rules: str | None = None,
         data_dir: str | PathLike[str] | None = None,
         **options: Any,
     ) -> None:
         """`problems`, `split`, `data_dir` and `options` are those of `envs.math_reason.source.load`."""
-        super().__init__(load(problems, split, data_dir, **options), level, segment, max_steps, instruction)
+        super().__init__(load(problems, split, data_dir, **options), level, segment, max_steps, prompt, rules)
 
 
 def make_math_reason(

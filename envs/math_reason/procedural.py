@@ -109,20 +109,23 @@ class ReasoningGym(ProblemSet):
         answer = "" if entry["answer"] is None else str(entry["answer"])
         return Problem(self.tasks[index], entry["question"], answer, answer)
 
-    def grade(self, problem: Problem, response: str) -> Grade:
+    def grade(self, problem: Problem, response: str, rules: str | None = None) -> Grade:
         """Let the dataset's scorer judge the bare answer: what a marker names, else the last lines of the response.
 
-        There are as many last lines as the dataset's own answer has. Only the full score is correct.
+        There are as many last lines as the dataset's own answer has. Only the full score is correct. Raises ValueError for `rules`:
+        published rule sets are for mathematical answers.
         """
+        if rules is not None:
+            raise ValueError(f"rules={rules!r}: reasoning-gym's own scorers decide; leave it out")
         answer, rule = _bare(response, problem.answer.count("\n") + 1)
         if not answer:
-            return Scored(Outcome.UNPARSEABLE, None, problem.answer, "none")
+            return Scored(Outcome.UNPARSEABLE, None, problem.answer, "none", "no answer")
         try:
             score = float(self._dataset().score_answer(answer, self._dataset()[self.find(problem.id)]))
         except Exception:  # scorers parse the answer, and raise whatever their parsers raise on nonsense
             score = 0.0
         outcome = Outcome.CORRECT if score >= 1 else Outcome.WRONG
-        return Scored(outcome, answer, problem.answer, rule, score=score)
+        return Scored(outcome, answer, problem.answer, rule, "scorer", score)
 
     def _dataset(self) -> Any:
         if self._made is None:
@@ -134,7 +137,7 @@ class ReasoningGym(ProblemSet):
 def _datasets() -> dict[str, tuple[Any, Any]]:
     """Return reasoning-gym's registry: name -> (dataset, configuration)."""
     try:
-        from reasoning_gym.factory import DATASETS  # optional, and slow to import
+        from reasoning_gym.factory import DATASETS  # pyright: ignore[reportMissingImports]  # optional, and slow to import
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "problems='reasoning_gym:...' needs the package reasoning-gym: pip install 'reasoning-gym-offline[reasoning-gym]'"

@@ -113,6 +113,11 @@ def _multiple_choice(row: Row, stem: str, info: dict[str, Any]) -> Problem:
     return Problem(row.id(), with_choices(stem, choices), solution, answer, choices, info)
 
 
+def _math(row: Row) -> Problem:
+    """Read a row of MATH. Its answer is what the solution's box holds; the column has lost units, words and line breaks of it."""
+    return problem_of(replace(row, data={**row.data, "answer": None}))
+
+
 def _agieval(row: Row) -> Problem:
     """Read a row of AGIEval: the passage belongs to the question, and what `other` holds to the row."""
     other = row.data.get("other")
@@ -159,7 +164,7 @@ _ASDIV = {"question": ("body", "question"), "subject": "solution_type"}
 SOURCES: dict[str, Source] = {
     "gsm8k": Source(problem_of, {"train": "gsm8k/train", "test": "gsm8k/test"}, Hub("openai/gsm8k", "main")),
     "math": Source(
-        problem_of,
+        _math,
         {"train": "math_hendrycks/train", "test": "math_hendrycks/test"},
         Hub("DigitalLearningGmbH/MATH-lighteval"),
         # Their boxes are empty: the zero that should stand there was lost.

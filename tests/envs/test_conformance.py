@@ -21,14 +21,19 @@ from envs.text import UnicodeText
 from envs.token_level import TokenLevel
 
 IDS = [name for name, spec in gym.registry.items() if str(spec.entry_point).startswith("envs.")]
-LEVELS = ("step", "response", "token")
+
+
+def arguments(name: str) -> dict[str, Any]:
+    return {"games": "generated"} if name.startswith("AlfWorld") else {}
+
+
+LEVELS = [(name, level) for name in IDS for level in gym.make(name, **arguments(name)).unwrapped.metadata["levels"]]
 
 
 @pytest.fixture
 def env(name: str) -> Iterator[gym.Env[Any, Any]]:
     """The environment `name` at its defaults, AlfWorld without any data."""
-    kwargs: dict[str, Any] = {"games": "generated"} if name.startswith("AlfWorld") else {}
-    env = gym.make(name, **kwargs)
+    env = gym.make(name, **arguments(name))
     yield env
     env.close()
 
@@ -66,10 +71,9 @@ def test_token_level_passes_both_checks(name: str, env: gym.Env[Any, Any]) -> No
     sb3_check_env(tokens)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", ["MathReason-v0", "CommonsenseReason-v0"])
+@pytest.mark.parametrize(("name", "level"), LEVELS)
 def test_every_level_is_checked_copied_and_pickled(name: str, level: str) -> None:
-    env = gym.make(name, level=level)
+    env = gym.make(name, level=level, **arguments(name))
     check_env(env.unwrapped, skip_render_check=True)
     for twin in (copy.deepcopy(env), pickle.loads(pickle.dumps(env)), gym.make(env.spec or name)):
         first, second = env.reset(seed=1), twin.reset(seed=1)

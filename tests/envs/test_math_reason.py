@@ -71,8 +71,8 @@ def test_a_response_is_one_action() -> None:
     assert play(env, "") == [(0.0, True, False, "unparseable")]
 
 
-def test_reset_gives_the_problem_with_its_instruction_and_the_solution_beside() -> None:
-    env = MathReasonEnv([ROW], instruction="\nThink.")
+def test_reset_gives_the_problem_by_its_template_and_the_solution_beside() -> None:
+    env = MathReasonEnv([ROW], prompt="{question}\nThink.")
     observation, info = env.reset()
     assert observation == "2 + 3?\nThink."
     assert info == {"task": "problems/000000", "solution": ROW["answer"], "answer": "5"}
@@ -225,8 +225,8 @@ def test_problems_keep_their_info_and_choices_through_copies_and_reach_reset() -
 
 def test_problems_decide_what_is_right() -> None:
     class Lenient(Listed):
-        def grade(self, problem: Problem, response: str) -> Grade:
-            return Scored(Outcome.WRONG, response, problem.answer, "own", score=0.25)
+        def grade(self, problem: Problem, response: str, rules: str | None = None) -> Grade:
+            return Scored(Outcome.WRONG, response, problem.answer, "own", "own", 0.25)
 
     env = MathReasonEnv([ROW])
     env.problems = Lenient(env.problems)

@@ -20,9 +20,9 @@ from envs.grading.tree import Apply, Node, Number, Symbol, Text
 Value: TypeAlias = Fraction | float | complex
 
 POINTS = 4
-MAX_BITS = 4096
-"""Size of the largest exact power; larger ones are floats."""
-MAX_FACTORIAL = 170
+MAX_BITS = 2**15
+"""Size of the largest exact number; larger ones are floats, as far as those reach."""
+MAX_FACTORIAL = 2500
 
 EQUAL, DIFFERENT = 1e-11, 1e-7
 """Relative differences up to which values are equal, and from which on they are different."""
@@ -121,20 +121,26 @@ def _real(x: Value | int) -> Value:
 
 
 def _add(*terms: Value) -> Value:
-    return sum(terms[1:], start=terms[0])  # type: ignore[arg-type]  # int, Fraction, float and complex add up
+    total = terms[0]
+    for term in terms[1:]:
+        total = _bounded(total + term)
+    return total
 
 
 def _multiply(*factors: Value) -> Value:
     product = factors[0]
     for factor in factors[1:]:
-        product = product * factor
-        if isinstance(product, Fraction) and max(product.numerator.bit_length(), product.denominator.bit_length()) > MAX_BITS:
-            product = float(product)
+        product = _bounded(product * factor)
     return product
 
 
 def _divide(a: Value, b: Value) -> Value:
-    return a / b
+    return _bounded(a / b)
+
+
+def _bounded(x: Value) -> Value:
+    large = isinstance(x, Fraction) and max(x.numerator.bit_length(), x.denominator.bit_length()) > MAX_BITS
+    return float(x) if large else x  # type: ignore[arg-type]
 
 
 def _power(base: Value, exponent: Value) -> Value:

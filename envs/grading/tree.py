@@ -51,7 +51,7 @@ def names(text: str) -> frozenset[str]:
 
 
 FUNCTIONS = names("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln exp log lg gcd lcm max min det deg arg cis")
-_FIGURES = names("+ * / ^ neg mixed root ! base")
+_FIGURES = names("+ * / ^ neg mixed root ! base ratio")
 
 
 def joined(op: str, left: Node, right: Node) -> Apply:

@@ -48,6 +48,8 @@ def test_pairs_by_hand(verdict: str, answer: str, reference: str) -> None:
         (r"|3-5|", 2),
         (r"\binom{6}{2}", 15),
         (r"\lceil 2.1 \rceil", 3),
+        ("2^{4950}", 2**4950),
+        (r"\frac{2004!}{2003!}", 2004),
     ],
 )
 def test_values_by_hand(text: str, value: Fraction | float) -> None:

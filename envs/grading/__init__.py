@@ -155,10 +155,11 @@ def _several(response: str, count: int, last: Found) -> Found:
 
 
 def _choice(answer: str, wanted: str, choices: Sequence[str]) -> tuple[Outcome, str]:
-    """Compare letters; a text that is one of the choices, and no other, is its letter."""
+    """Compare letters; a text that is one of the choices, and neither a letter of them nor another choice, is its letter."""
     texts = [plain(choice).casefold() for choice in choices]
     said = plain(answer).casefold()
-    letter = "ABCDEFGHIJ"[texts.index(said)] if texts.count(said) == 1 else extract.choice_of(answer)
+    named = len(said) == 1 and said in "abcdefghij"[: len(texts)]
+    letter = "ABCDEFGHIJ"[texts.index(said)] if texts.count(said) == 1 and not named else extract.choice_of(answer)
     if letter is None:
         return Outcome.UNPARSEABLE, "no choice"
     return Outcome.CORRECT if letter == extract.choice_of(wanted) else Outcome.WRONG, "choice"

@@ -22,6 +22,7 @@ _LOOKS = tuple(
         (r"\\(?:displaystyle|textstyle|scriptstyle|limits)(?![A-Za-z])", " "),
         (r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!)\s*(?=\d{3})", ""),  # digits grouped as LaTeX does it
         (r"\{,\}|(?<=[\d,])\{\}(?=[-\d])", ","),  # the second: MATH's answers, as published without their words
+        (r"\\(?:text|math|bold)\w*\s*\{([^A-Za-z{}\\]*)\}", r"\1"),  # bold numbers
         (r"\\phantom(?![A-Za-z])(?:\{[^{}]*\})?", " "),
         (r"(?<!\\)\\(?:[!,;: ]|q?quad(?![A-Za-z]))|~", " "),
         (r"\\[lr]?vert(?![A-Za-z])|\\mid(?![A-Za-z])", "|"),

@@ -134,10 +134,15 @@ CHOICES = ("a bank", "a library", "E")
         ("Final Answer: a bank", "wrong"),
         ("Final Answer: E", "wrong"),  # the text of C, and no letter of the three
         ("Final Answer: a mall", "unparseable"),
+        ("Final Answer: B. a bank", "correct"),  # the letter counts
     ],
 )
 def test_choices_may_be_named_by_their_texts(response: str, outcome: str) -> None:
     assert grade(response, "B", choices=CHOICES).outcome == outcome
+
+
+def test_a_letter_is_a_letter_even_where_a_choice_is_one() -> None:
+    assert grade("The answer is C.", "C", choices=("B", "c", "d")).outcome == "correct"
 
 
 def test_the_kind_that_is_wanted_can_be_given() -> None:

@@ -22,7 +22,7 @@ from envs.grading.scanner import ParseError, TooLarge
 from envs.grading.tree import Apply, Node, Number, Text
 from envs.hints import choose
 
-__all__ = ["RULES", "Grade", "Kind", "Outcome", "grade", "has_final_answer"]
+__all__ = ["RULES", "Grade", "Kind", "Outcome", "grade", "has_final_answer", "kind_of"]
 
 
 class Outcome(StrEnum):
@@ -87,6 +87,12 @@ def grade(response: str, reference: str, kind: Kind | None = None, choices: Sequ
     return Grade(outcome, found.answer, wanted.text, found.rule, rule)
 
 
+def kind_of(reference: str) -> Kind | None:
+    """Return what a reference wants, None where it has no answer."""
+    wanted = _reference(reference, None)
+    return wanted.kind if wanted else None
+
+
 @dataclass(frozen=True)
 class _Wanted:
     """A reference, read once however many responses are compared with it."""
@@ -110,7 +116,7 @@ def _reference(reference: str, kind: Kind | None) -> _Wanted | None:
     simple = _simple(found.answer)
     tree, rule = _read(found.answer) if simple is None else (Number(simple), "")
     if kind is None:
-        kind = "choice" if _is_letter(found.answer) else _kind(tree)
+        kind = "choice" if extract.is_choice(found.answer) else _kind(tree)
     items = len(tree.args) if isinstance(tree, Apply) and tree.op in ("list", "set") else 1
     return _Wanted(found.answer, kind, plain(found.answer), tree, rule, items, simple)
 
@@ -122,11 +128,6 @@ def _simple(answer: str) -> Fraction | None:
     """The value of the commonest answers, plain digits, which need no parser (and no rounding: few places)."""
     match = _SIMPLE.fullmatch(answer)
     return Fraction(match[1].replace(",", "") + match[2]) if match else None
-
-
-def _is_letter(answer: str) -> bool:
-    text = plain(answer).strip("().:")
-    return len(text) == 1 and text in "ABCDEFGHIJ"
 
 
 def _kind(tree: Node | None) -> Kind:

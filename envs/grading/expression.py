@@ -36,6 +36,7 @@ _RELATIONS = {
 }  # fmt: skip
 _CLOSERS = {"(": ")]", "[": "])", "\\{": ("\\}",), "|": "|", "\\lfloor": ("\\rfloor",), "\\lceil": ("\\rceil",)}
 _SUBSCRIPT = re.compile(r"_(?:\{([\w,+\-]*)\}|(\w))")
+_WORDS = re.compile(r"[^\W\d_]+(?:[ '-]+[^\W\d_]+)*[ '-]+[^\W\d_]{2,}|[^\W\d_]{2,}(?:[ '-]+[^\W\d_]+)+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*\.?")
 _SEPARATOR = re.compile(r"[,;]|\\(?:text|mbox|textrm|mathrm)\s*\{\s*,?\s*(?:and|or)\s*\}|(?:and|or)\b")
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm|mathbf|operatorname)\s*\*?\{([^{}]*)\}")
@@ -59,7 +60,10 @@ def parse(text: str, thousands: bool = True) -> Node:
     """
     if len(text) > MAX_LENGTH:
         raise TooLarge(f"{len(text)} characters: at most {MAX_LENGTH} are read as maths")
-    parser = _Parser(tidy(text), thousands=thousands)
+    text = tidy(text)
+    if _WORDS.fullmatch(text):
+        return Text(text)
+    parser = _Parser(text, thousands=thousands)
     tree = parser.listing()
     if not parser.ended():
         raise ParseError(f"unexpected {parser.rest()[:20]!r}")
@@ -173,7 +177,7 @@ class _Parser(Scanner):
 
     def unit(self, figure: Node) -> str:
         """The words of a unit behind a figure, "" where there are none."""
-        if not is_figure(figure) or (self.at and self.text[self.at - 1].isalpha()):
+        if not is_figure(figure):
             return ""
         words: list[str] = []
         spaced = self.at > 0 and self.text[self.at - 1].isspace()

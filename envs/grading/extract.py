@@ -86,6 +86,11 @@ def fallback(text: str, kind: Kind) -> Found | None:
     return None
 
 
+def is_choice(answer: str) -> bool:
+    """Return whether the answer is a letter A to J and nothing else."""
+    return bool(re.fullmatch(r"\(?[A-J]\)?[.:]?", unwrap(tidy(answer)).strip("{} ")))
+
+
 def choice_of(answer: str) -> str | None:
     """Return the letter of "B", "(B)", "\\text{B}" or "B. a bank", None where it is no choice."""
     text = unwrap(tidy(answer)).strip("{} ")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.grading import Outcome, grade, has_final_answer
+from envs.grading import Outcome, grade, has_final_answer, kind_of
 from envs.math_reason.source import load
 
 DATA = Path(os.environ.get("REASONING_DATA", Path(__file__).parents[2] / "../shared/data"))
@@ -139,6 +139,31 @@ CHOICES = ("a bank", "a library", "E")
 )
 def test_choices_may_be_named_by_their_texts(response: str, outcome: str) -> None:
     assert grade(response, "B", choices=CHOICES).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind"),
+    [
+        ("-3", "number"),
+        ("1,000", "number"),
+        ("$2.50", "number"),
+        ("5/2", "number"),
+        (r"\frac{1}{2}", "number"),
+        (r"25\%", "number"),
+        ("12 + 3 = 15\n#### 15 apples", "number"),
+        ("Rug B", "text"),
+        (r"\text{Saturday}", "text"),
+        ("B", "choice"),
+        (r"\textbf{(C)}", "choice"),
+        ("x^2 + 1", "math"),
+        ("(3,4]", "math"),
+        ("5:6", "math"),
+        (r"\sqrt{2}", "math"),
+        ("", None),
+    ],
+)
+def test_what_a_reference_wants(reference: str, kind: str | None) -> None:
+    assert kind_of(reference) == kind
 
 
 def test_a_letter_is_a_letter_even_where_a_choice_is_one() -> None:

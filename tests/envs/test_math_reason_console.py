@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from envs.commonsense.__main__ import run as commonsense
-from envs.describe import describe, kind_of
+from envs.describe import describe
 from envs.math_reason.__main__ import run
 from envs.problems import Problem
 
@@ -69,28 +69,6 @@ def test_stats_by_hand() -> None:
     assert (numbers.problems, numbers.question, numbers.solution) == (3, (5, 5), (2, 7))
     assert numbers.steps == {"lines": (1, 2), "sentences": (1, 2), "blank": (1, 1)}
     assert numbers.answers == {"number": 2, "text": 1} and numbers.levels == {1: 2} and not numbers.subjects
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        ("-3", "number"),
-        ("1,000", "number"),
-        ("$2.50", "number"),
-        ("5/2", "number"),
-        (r"\frac{1}{2}", "number"),
-        (r"25\%", "number"),
-        ("Rug B", "text"),
-        (r"\text{Saturday}", "text"),
-        ("x^2 + 1", "expression"),
-        ("(3,4]", "expression"),
-        ("5:6", "expression"),
-        (r"\sqrt{2}", "expression"),
-    ],
-)
-def test_kinds_of_answers(answer: str, kind: str) -> None:
-    assert kind_of(Problem("a", "?", answer, answer)) == kind
-    assert kind_of(Problem("a", "?", "B", "B", ("x", "y"))) == "choice"
 
 
 def test_stats_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from algorithms import sft
 from algorithms.batch import Batch, Level, Outputs
+from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
 from algorithms.method import Method, training_rows
-from algorithms.returns import lambda_return, mean_over_decisions, next_decision
+from algorithms.returns import mean_over_decisions
 
 KL_OF_LEVEL = {"token": 0.01, "step": 0.1, "response": 0.3}
 """The paper's alpha (section 4.4): per-token KL against a residual averaged over tokens, steps, or one response."""
@@ -31,6 +33,8 @@ class Config:
     """what an action is: token, step, or response (then the critic still learns at every token)"""
     beta: float = 0.03
     """weight of log(pi / ref) against the reward"""
+    gamma: float = 1.0
+    """discount from one decision to the next; the paper has none"""
     kl: float | None = None
     """weight of the exact KL(pi || ref), the paper's alpha; default by level: token 0.01, step 0.1, response 0.3"""
 
@@ -49,31 +53,31 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     Raises:
         ValueError: outputs lack the reference, the value, or (with kl > 0) the KL.
     """
-    ref_logp, value = outputs.ref_logp, outputs.value
-    if ref_logp is None or value is None or (config.alpha and outputs.kl is None):
-        raise ValueError("OREO needs ref_logp, value and, unless kl=0, kl in its outputs")
-    mask = batch.mask
-    log_ratio = (outputs.logp - ref_logp) * mask
-    value = value * mask
-    returns = lambda_return(batch.reward, value.detach(), log_ratio.detach(), mask, config.beta)
-
-    value_loss = mean_over_decisions((value - returns) ** 2, mask)  # Eq. 8
+    if config.alpha and outputs.kl is None:
+        raise ValueError("OREO needs, unless kl=0, kl in its outputs")
+    found, mask = residuals(outputs, batch, config.beta, config.gamma), batch.mask
+    value_loss = mean_square(found.value, mask)  # Eq. 8
     if config.level == "response":
-        residual = value[:, 0].detach() + config.beta * log_ratio.sum(1) - (batch.reward * mask).sum(1)  # Eq. 10
-        policy_loss = (residual**2).mean()
+        policy_loss = (_first_residual(outputs, batch, config) ** 2).mean()  # Eq. 10
     else:
-        tail = next_decision(returns)
-        residual = value.detach() + config.beta * log_ratio - batch.reward - tail  # Eq. 9
-        policy_loss = mean_over_decisions(residual**2, mask)
+        policy_loss = mean_square(found.policy, mask)  # Eq. 9
     total = value_loss + policy_loss
     metrics = {"value_loss": value_loss, "policy_loss": policy_loss}
     if outputs.kl is not None:
         metrics["kl"] = outputs.kl.mean()
         total = total + config.alpha * metrics["kl"]
-    metrics["value"] = mean_over_decisions(value, mask)
-    metrics["log_ratio"] = mean_over_decisions(log_ratio, mask)
+    metrics["value"] = mean_over_decisions(outputs.value * mask, mask)  # type: ignore[operator]  # residuals() asked for it
+    metrics["log_ratio"] = mean_over_decisions(found.log_ratio, mask)
     metrics["return"] = (batch.reward * mask).sum(1).mean()
     return total, {name: metric.detach() for name, metric in metrics.items()}
+
+
+def _first_residual(outputs: Outputs, batch: Batch, config: Config) -> Tensor:
+    """Eq. 10's residual at the first state, whose gradient flows through every token's log-ratio; float [B]."""
+    assert outputs.ref_logp is not None and outputs.value is not None
+    discount = config.gamma ** torch.arange(batch.mask.shape[1], device=batch.mask.device, dtype=outputs.logp.dtype)
+    soft_reward = batch.reward - config.beta * (outputs.logp - outputs.ref_logp)
+    return outputs.value[:, 0].detach() - (discount * soft_reward * batch.mask).sum(1)
 
 
 METHOD = Method(

@@ -1,0 +1,88 @@
+"""DVO: Direct Value Optimization (arXiv 2502.13723).
+
+    python -m rollouts.tree --env math --agent RUN/sft --out tree.jsonl       # credits of steps, by search
+    python -m algorithms.dvo --env math --data tree.jsonl --model RUN/sft
+
+Every step of a logged path has a credit, r + V(s') - V(s), from a tree search or a frozen value model; the policy's log-ratio is
+regressed onto it. There is no critic in training. docs/algorithms/dvo.md explains each metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from algorithms.batch import Batch, Outputs, Row
+from algorithms.job import main
+from algorithms.method import Method
+from algorithms.returns import mean_over_decisions
+
+
+@dataclass(frozen=True)
+class Config:
+    """DVO's own settings; the defaults are the paper's."""
+
+    level: Literal["step", "response"] = "step"
+    """what an action is; at response level its credit is the sum, r - V(s_0)"""
+    beta: float = 0.1
+    """weight of log(pi / ref) against the credit"""
+
+
+def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:
+    """Eq. 10 with its 1/2: a mean over each row's steps, then over rows. The credit is whole: no reward is added to it.
+
+    Raises:
+        ValueError: outputs lack the reference, or the batch the targets.
+    """
+    if outputs.ref_logp is None or batch.target is None:
+        raise ValueError("DVO needs ref_logp in its outputs and target in its batch")
+    log_ratio = (outputs.logp - outputs.ref_logp) * batch.mask
+    residual = config.beta * log_ratio - batch.target * batch.mask
+    total = 0.5 * mean_over_decisions(residual**2, batch.mask)
+    good = batch.mask & (batch.target > 0)
+    bad = batch.mask & (batch.target < 0)
+    metrics = {
+        "policy_loss": total,
+        "log_ratio": mean_over_decisions(log_ratio, batch.mask),
+        "log_ratio/good": _mean_where(log_ratio, good),
+        "log_ratio/bad": _mean_where(log_ratio, bad),
+        "target": mean_over_decisions(batch.target.abs(), batch.mask),
+    }
+    return total, {name: metric.detach() for name, metric in metrics.items()}
+
+
+def _mean_where(x: Tensor, chosen: Tensor) -> Tensor:
+    return torch.where(chosen, x, torch.zeros_like(x)).sum() / chosen.sum().clamp(min=1)
+
+
+def target_rows(rows: Sequence[Row]) -> list[Row]:
+    """The rows whose every step has a credit.
+
+    Raises:
+        ValueError: some or all have none.
+    """
+    lacking = [i for i, row in enumerate(rows) if row.target is None]
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is number {lacking[0] + 1} of "
+            "the log): DVO learns from Step.target, which python -m rollouts.tree writes, or python -m algorithms.credit with a "
+            "trained value model"
+        )
+    return list(rows)
+
+
+METHOD = Method(
+    name="dvo",
+    config=Config,
+    loss=loss,
+    level=lambda config: config.level,
+    rows=target_rows,
+    reference=True,
+)
+
+if __name__ == "__main__":
+    main(METHOD)

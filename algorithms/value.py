@@ -1,0 +1,58 @@
+"""A Monte-Carlo value head: V(s) is the expected return of the policy that made the log.
+
+    python -m algorithms.value --env math --data rollouts.jsonl --model RUN/sft
+
+The policy is not trained, and the checkpoint holds it as it was, with the critic beside it: any policy can use it for search. With
+rewards of 0 and 1 the loss is the Brier score of V as the probability of success. DVO's outcome value model (section 3.3) is this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from algorithms import sft
+from algorithms.batch import Batch, Level, Outputs
+from algorithms.job import main
+from algorithms.method import Method
+from algorithms.returns import lambda_return, mean_over_decisions
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where V is trained, and the discount."""
+
+    level: Level = "token"
+    """V is trained before every token of the agent, before every step, or once before the response"""
+    gamma: float = 1.0
+    """discount of rewards from one decision to the next"""
+
+
+def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:
+    """(V - R)^2 with R the discounted sum of the rewards to come: a mean over each row's decisions, then over rows.
+
+    Raises:
+        ValueError: outputs lack the value.
+    """
+    if outputs.value is None:
+        raise ValueError("a value head needs value in its outputs")
+    value = outputs.value * batch.mask
+    zeros = torch.zeros_like(value)
+    returns = lambda_return(batch.reward.to(value.dtype), zeros, zeros, batch.mask, beta=0.0, gamma=config.gamma)
+    total = mean_over_decisions((value - returns) ** 2, batch.mask)
+    metrics = {
+        "value_loss": total,
+        "value": mean_over_decisions(value, batch.mask),
+        "return": (batch.reward * batch.mask).sum(1).mean(),
+    }
+    return total, {name: metric.detach() for name, metric in metrics.items()}
+
+
+METHOD = Method(
+    name="value", config=Config, loss=loss, level=lambda config: config.level, rows=list, value=True, after=sft.METHOD
+)
+
+if __name__ == "__main__":
+    main(METHOD)

@@ -58,6 +58,8 @@ class Outputs:
     """V of a slower copy of the critic, float [B, S]; None means `value.detach()`"""
     kl: Tensor | None = None
     """exact KL(pi || ref), averaged over the row's decision tokens; float [B]"""
+    reference_point: Tensor | None = None
+    """the mean log-ratio of the step's mismatched rows, at least 0, the same for all its micro-batches; float []"""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class Row:
     solved: bool = False
     process_score: tuple[float, ...] | None = None
     """one a step, where the log has them (`rollouts.process`)"""
+    task: str = ""
+    """the task that was played: rows of a task can be compared"""
+    sign: int | None = None
+    """+1 preferred, -1 not, 0 a reference row of KTO"""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -110,6 +116,7 @@ def collate(rows: Sequence[Row], level: Level, pad: int = 0) -> Batch:
         reward=stack(reward),
         target=stack(target) if all(row.target is not None for row in rows) else None,
         old_logp=stack(old_logp),
+        sign=torch.tensor([row.sign for row in rows]) if all(row.sign is not None for row in rows) else None,
     )
 
 

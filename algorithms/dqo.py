@@ -20,8 +20,9 @@ from algorithms import sft
 from algorithms.batch import Batch, Outputs
 from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
-from algorithms.method import Method, training_rows
+from algorithms.method import Method
 from algorithms.returns import literal_lambda_return, mean_over_decisions
+from algorithms.selection import training_rows
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     returns = None
     if config.lambda_return == "paper" and config.lam < 1 and outputs.value is not None and outputs.ref_logp is not None:
         ratio = (outputs.logp - outputs.ref_logp).detach()
-        returns = literal_lambda_return(batch.reward, outputs.value.detach(), ratio, batch.mask, config.beta, config.gamma, config.lam)
+        returns = literal_lambda_return(
+            batch.reward, outputs.value.detach(), ratio, batch.mask, config.beta, config.gamma, config.lam
+        )
     found = residuals(outputs, batch, config.beta, config.gamma, config.lam, returns)
     value_loss = mean_square(found.value, batch.mask, weight if config.weight_value else None)
     policy_loss = mean_square(found.policy, batch.mask, weight if config.weight_policy else None)

@@ -15,8 +15,9 @@ from algorithms import sft
 from algorithms.batch import Batch, Outputs
 from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
-from algorithms.method import Method, training_rows
+from algorithms.method import Method
 from algorithms.returns import mean_over_decisions
+from algorithms.selection import training_rows
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ regressed onto it. There is no critic in training. docs/algorithms/dvo.md explai
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ def _mean_where(x: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen, x, torch.zeros_like(x)).sum() / chosen.sum().clamp(min=1)
 
 
-def target_rows(rows: Sequence[Row]) -> list[Row]:
+def target_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | None = None) -> list[Row]:
     """The rows whose every step has a credit.
 
     Raises:

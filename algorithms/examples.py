@@ -69,6 +69,7 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row |
         logps=tuple(logps) if logged else None,
         solved=trajectory.success,
         process_score=_first_steps(process, kept) if process else None,
+        task=trajectory.task,
     )
 
 

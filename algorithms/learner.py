@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -97,14 +98,17 @@ def step_rows(count: int, batch: int, step: int, seed: int) -> np.ndarray:
     return np.array([epochs[place // count][place % count] for place in places.tolist()])
 
 
-def cut(rows: Sequence[Row], budget: int) -> list[list[Row]]:
-    """Sort by length and cut into micro-batches of at most `budget` tokens with padding (a longer row goes alone)."""
+def cut(groups: Sequence[Sequence[Row]], budget: int) -> list[list[Row]]:
+    """Sort by length and cut into micro-batches of at most `budget` tokens with padding; a group stays whole and adjacent.
+
+    A group that is larger than the budget goes alone.
+    """
     found: list[list[Row]] = []
-    for row in sorted(rows, key=len):
-        if found and (len(found[-1]) + 1) * len(row) <= budget:
-            found[-1].append(row)
+    for group in sorted(groups, key=lambda group: max(map(len, group))):
+        if found and (len(found[-1]) + len(group)) * max(map(len, group)) <= budget:
+            found[-1].extend(group)
         else:
-            found.append([row])
+            found.append(list(group))
     return found
 
 
@@ -131,7 +135,8 @@ class Learner:
         seed: int = 0,
     ) -> None:
         self.method, self.config, self.training, self.out, self.seed = method, config, training, out, seed
-        self.rows = method.rows(rows)
+        self.rows = method.rows(rows, config, random.Random(seed))
+        self.groups = [self.rows[i : i + method.group] for i in range(0, len(self.rows), method.group)]
         self.start = start
         if not training.rank:
             start.lm.float()  # steps of 1e-6 are lost in bfloat16 weights; `precision` chooses what the arithmetic is done in
@@ -155,7 +160,7 @@ class Learner:
         rates = {"policy": training.lr, "critic": training.critic_lr}
         groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=training.weight_decay)
-        self.steps = max(1, training.min_steps, round(training.epochs * len(self.rows) / min(training.batch, len(self.rows))))
+        self.steps = max(1, training.min_steps, round(training.epochs * len(self.groups) / min(training.batch, len(self.groups))))
         delay = {"policy": round(training.critic_start * self.steps) if method.value else 0, "critic": 0}
         rates_of = [lambda step, wait=delay[group["name"]]: self._rate(step, wait) for group in groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates_of)
@@ -190,10 +195,10 @@ class Learner:
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns its metrics, averaged over the step by weight."""
         began = time.perf_counter()
-        chosen = step_rows(len(self.rows), self.training.batch, self.step, self.seed)
-        mine = [self.rows[i] for i in chosen[self.accelerator.process_index :: self.accelerator.num_processes]]
-        level = self.method.level(self.config)
-        micros = [collate(part, level, self.pad).to(self.accelerator.device) for part in cut(mine, self.training.micro_tokens)]
+        chosen = step_rows(len(self.groups), self.training.batch, self.step, self.seed)
+        mine = [self.groups[i] for i in chosen[self.accelerator.process_index :: self.accelerator.num_processes]]
+        micros = self._micro_batches(mine)
+        point = self._reference_point(mine)
         weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
         shares = weights / self._sum(weights.sum())
         totals: dict[str, Tensor] = {}
@@ -202,6 +207,7 @@ class Learner:
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
                     outputs = compute_outputs(self.model, micro, self.method, self.config)
+                    outputs.reference_point = point
                 loss, metrics = self.method.loss(outputs, micro, self.config)
                 # DDP averages over processes what is meant as a sum of shares.
                 self.accelerator.backward(loss * share * self.accelerator.num_processes)
@@ -216,8 +222,27 @@ class Learner:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        tokens = sum(len(self.rows[i]) for i in chosen)
+        tokens = sum(len(row) for i in chosen for row in self.groups[i])
         return found | {"tokens_per_second": tokens / (time.perf_counter() - began)}
+
+    def _micro_batches(self, groups: Sequence[Sequence[Row]]) -> list[Batch]:
+        level = self.method.level(self.config)
+        return [collate(rows, level, self.pad).to(self.accelerator.device) for rows in cut(groups, self.training.micro_tokens)]
+
+    def _reference_point(self, groups: Sequence[Sequence[Row]]) -> Tensor | None:
+        """The mean log-ratio of the mismatched rows of the whole optimiser step, at least 0, where the learner asks for it."""
+        if self.method.mismatched is None:
+            return None
+        rows = self.method.mismatched([row for group in groups for row in group])
+        total = torch.zeros(2, device=self.accelerator.device)  # the sum, and over how many
+        with torch.no_grad(), self.accelerator.autocast():
+            for micro in self._micro_batches([[row] for row in rows]):
+                outputs = compute_outputs(self.model, micro, self.method, self.config)
+                assert outputs.ref_logp is not None
+                ratio = ((outputs.logp - outputs.ref_logp) * micro.mask).sum()
+                total += torch.stack([ratio.float(), micro.mask.any(1).sum().float()])
+        found = self._sum(total)
+        return (found[0] / found[1].clamp(min=1)).clamp(min=0)
 
     def _sum(self, x: Tensor) -> Tensor:
         """Over all processes."""
@@ -236,7 +261,7 @@ class Learner:
         if faults := [name for name, value in metrics.items() if not math.isfinite(value)]:
             kept = f"the last good state is in {self._state}" if self._state.exists() else "no state had been saved yet"
             raise TrainingFault(
-                f"{self.method.name}: {faults[0]} is {metrics[faults[0]]} at step {self.step} on rows {chosen[:8].tolist()}...; "
+                f"{self.method.name}: {faults[0]} is {metrics[faults[0]]} at step {self.step} on examples {chosen[:8].tolist()}...; "
                 f"{kept}; lower --lr or --critic-lr, or look at these rows"
             )
 
@@ -332,7 +357,7 @@ def _digest(rows: Sequence[Row]) -> str:
     """Names the examples."""
     digest = hashlib.blake2b(digest_size=8)
     for row in rows:
-        digest.update(repr((row.tokens, row.step, row.reward, row.target, row.process_score)).encode())
+        digest.update(repr((row.tokens, row.step, row.reward, row.target, row.process_score, row.sign)).encode())
     return digest.hexdigest()
 
 

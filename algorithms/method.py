@@ -1,7 +1,8 @@
-"""What the one loop must know of a learner, and the examples that learners choose from."""
+"""What the one loop must know of a learner."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +32,12 @@ class Method:
     loss: Callable[[Outputs, Batch, Any], tuple[Tensor, dict[str, Tensor]]]
     level: Callable[[Any], Level]
     """the level of its batches, from its config"""
-    rows: Callable[[Sequence[Row]], list[Row]]
-    """chooses its examples"""
+    rows: Callable[[Sequence[Row], Any, random.Random], list[Row]]
+    """chooses its examples, from its config and a random stream"""
+    group: int = 1
+    """examples that belong together and stay adjacent: 2 for pairs"""
+    mismatched: Callable[[Sequence[Row]], list[Row]] | None = None
+    """rows whose mean log-ratio is the step's reference point (`Outputs.reference_point`), taken before the step without gradient"""
     reference: bool = False
     """needs the frozen reference's log-probabilities"""
     value: bool = False
@@ -43,28 +48,3 @@ class Method:
     """a micro-batch's share of the optimiser step: what the loss is a mean over"""
     after: Method | None = None
     """the learner whose result this one starts from when the whole pipeline runs"""
-
-
-def training_rows(rows: Sequence[Row]) -> list[Row]:
-    """Every row, for learners that learn from failures too.
-
-    Raises:
-        ValueError: there is none, or none was solved (all rewards 0: nothing says what to do instead).
-    """
-    solved_rows(rows)
-    return list(rows)
-
-
-def solved_rows(rows: Sequence[Row]) -> list[Row]:
-    """The rows of solved episodes.
-
-    Raises:
-        ValueError: there is none.
-    """
-    solved = [row for row in rows if row.solved]
-    if not solved:
-        raise ValueError(
-            f"no solved episode among {len(rows)} in the log (all rewards are 0): nothing can be learnt from it; "
-            "collect more samples, or on easier tasks, or start from expert demonstrations (rollouts.collect --agent expert)"
-        )
-    return solved

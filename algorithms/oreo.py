@@ -18,8 +18,9 @@ from algorithms import sft
 from algorithms.batch import Batch, Level, Outputs
 from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
-from algorithms.method import Method, training_rows
+from algorithms.method import Method
 from algorithms.returns import mean_over_decisions
+from algorithms.selection import training_rows
 
 KL_OF_LEVEL = {"token": 0.01, "step": 0.1, "response": 0.3}
 """The paper's alpha (section 4.4): per-token KL against a residual averaged over tokens, steps, or one response."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from algorithms.batch import Batch, Outputs
 from algorithms.job import main
-from algorithms.method import Method, action_tokens, solved_rows
+from algorithms.method import Method, action_tokens
+from algorithms.selection import solved_rows
 
 
 @dataclass(frozen=True)

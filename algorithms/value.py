@@ -18,6 +18,7 @@ from algorithms.batch import Batch, Level, Outputs
 from algorithms.job import main
 from algorithms.method import Method
 from algorithms.returns import lambda_return, mean_over_decisions
+from algorithms.selection import every_row
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
 
 
 METHOD = Method(
-    name="value", config=Config, loss=loss, level=lambda config: config.level, rows=list, value=True, after=sft.METHOD
+    name="value", config=Config, loss=loss, level=lambda config: config.level, rows=every_row, value=True, after=sft.METHOD
 )
 
 if __name__ == "__main__":

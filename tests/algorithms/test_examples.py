@@ -5,7 +5,7 @@ from transformers import PreTrainedTokenizerFast
 
 from agents.prompt import Prompt
 from algorithms.examples import encode_row, encode_rows
-from algorithms.method import solved_rows, training_rows
+from algorithms.selection import solved_rows, training_rows
 from rollouts.trajectory import End, Step, Trajectory
 
 

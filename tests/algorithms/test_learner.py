@@ -67,7 +67,7 @@ def test_accumulation_is_exact_for_unequal_lengths(
     """One pass over 8 rows, and micro-batches of different numbers of rows: the same gradient."""
     method = sft.METHOD if isinstance(config, sft.Config) else oreo.METHOD
     budget = 40
-    assert len({len(part) for part in cut([rows(24)[i] for i in step_rows(24, 8, 0, 0)], budget)}) > 1
+    assert len({len(part) for part in cut([[rows(24)[i]] for i in step_rows(24, 8, 0, 0)], budget)}) > 1
     whole, parts = (
         shaken(learner(method, small_lm, tokenizer, tmp_path, config, micro_tokens=b, clip=1e9)) for b in (10_000, budget)
     )
@@ -89,7 +89,7 @@ def test_every_step_draws_a_fixed_number_of_rows_and_every_epoch_all() -> None:
 
 
 def test_cut_keeps_to_the_budget_and_sorts() -> None:
-    parts = cut(rows(20), 60)
+    parts = cut([[row] for row in rows(20)], 60)
     assert all(len(part) * max(map(len, part)) <= 60 or len(part) == 1 for part in parts)
     lengths = [len(row) for part in parts for row in part]
     assert lengths == sorted(lengths)
@@ -200,7 +200,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     ours = learner(replace(sft.METHOD, loss=lambda o, b, c: (o.logp.sum() * float("nan"), {})), small_lm, tokenizer, tmp_path)
-    with pytest.raises(TrainingFault, match="loss is nan at step 0 on rows"):
+    with pytest.raises(TrainingFault, match="loss is nan at step 0 on examples"):
         ours.run()
     assert not (tmp_path / "model").exists()
 

@@ -1,0 +1,128 @@
+"""Which examples are taken: counts by hand, nothing twice, errors that say what is lacking."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from algorithms import dvo, rejection
+from algorithms.batch import Row
+from algorithms.selection import (
+    balanced,
+    capped,
+    distinct,
+    mismatched,
+    response_pairs,
+    signed,
+    solved_rows,
+    step_pairs,
+    training_rows,
+)
+
+
+def row(task: str, solved: bool, *agent: int, target: tuple[float, ...] | None = None) -> Row:
+    """A prompt token 9, then a token for each step."""
+    steps = tuple(range(len(agent)))
+    return Row((9, *agent), (-1, *steps), (0.0,) * len(agent), target=target, solved=solved, task=task)
+
+
+def log(solved: int, failed: int, task: str = "t") -> list[Row]:
+    return [row(task, i < solved, i) for i in range(solved + failed)]
+
+
+def rng() -> random.Random:
+    return random.Random(0)
+
+
+@pytest.mark.parametrize(
+    ("solved", "failed", "kept"),
+    [(10, 10, (4, 4)), (10, 0, (1, 0)), (10, 1, (1, 1)), (10, 3, (3, 3)), (2, 10, (2, 4)), (0, 5, (0, 4)), (3, 3, (3, 3))],
+)
+def test_balanced_by_hand(solved: int, failed: int, kept: tuple[int, int]) -> None:
+    """min(n+, max(n-, 1)) and at most 4 solved; at most 4 failed."""
+    found = balanced(log(solved, failed), 4, rng())
+    assert (sum(r.solved for r in found), sum(not r.solved for r in found)) == kept
+    assert len({r.tokens for r in found}) == len(found)
+
+
+def test_tasks_are_capped_apart() -> None:
+    found = capped([*log(5, 0, "a"), *log(2, 0, "b")], 3, rng())
+    assert Counter(r.task for r in found) == {"a": 3, "b": 2}
+
+
+def test_repetitions_are_left_out_and_the_first_stays() -> None:
+    rows = [row("t", True, 1), row("t", True, 2), row("t", True, 1)]
+    assert distinct(rows) == rows[:2]
+    chosen = rejection.solved_samples([*rows, row("t", False, 3)], rejection.Config(), rng())
+    assert chosen == rows[:2]
+    assert len(rejection.solved_samples(rows, rejection.Config(per_task=1), rng())) == 1
+    assert len(rejection.solved_samples(rows, rejection.Config(distinct=False), rng())) == 3
+
+
+def test_pairs_are_adjacent_distinct_and_capped_by_task() -> None:
+    rows = [*log(3, 2, "a"), *log(1, 1, "b"), *log(2, 0, "c")]
+    found = response_pairs(rows, 4, rng())
+    assert [r.sign for r in found] == [1, -1] * 5
+    pairs = list(zip(found[::2], found[1::2], strict=True))
+    assert all(a.solved and not b.solved and a.task == b.task for a, b in pairs)
+    assert Counter(a.task for a, _ in pairs) == {"a": 4, "b": 1} and len({(a.tokens, b.tokens, a.task) for a, b in pairs}) == 5
+
+
+def test_no_pair_is_an_error_that_says_what_to_collect() -> None:
+    with pytest.raises(ValueError, match=r"no task of 2 has both.*3 of 5 are solved.*--samples"):
+        response_pairs([*log(3, 0, "a"), *log(0, 2, "b")], 4, rng())
+
+
+def test_sibling_steps() -> None:
+    """Three paths: the second parts from the first at its second step, the third at once."""
+    rows = [
+        row("t", True, 1, 2, 3, target=(0.5, 0.25, 0.25)),
+        row("t", False, 1, 4, target=(0.5, -1.5)),
+        row("t", False, 5, target=(-1.0,)),
+    ]
+    found = step_pairs(rows, 9, rng())
+    pairs = {(a.tokens, b.tokens) for a, b in zip(found[::2], found[1::2], strict=True)}
+    assert pairs == {((9, 1, 2), (9, 1, 4)), ((9, 1), (9, 5))}
+    better = next(r for r in found if r.tokens == (9, 1, 2))
+    assert better.step == (-1, -1, 0) and better.sign == 1  # the common beginning is state
+
+
+def test_steps_of_equal_credit_and_of_other_tasks_are_no_pairs() -> None:
+    rows = [row("a", True, 1, target=(0.5,)), row("a", True, 2, target=(0.5,)), row("b", False, 3, target=(-1.0,))]
+    with pytest.raises(ValueError, match="no pair of steps among 3 episodes"):
+        step_pairs(rows, 4, rng())
+
+
+def test_credits_are_asked_for() -> None:
+    rows = [row("t", True, 1, target=(0.5,)), row("t", False, 2)]
+    for choose in (lambda: step_pairs(rows, 4, rng()), lambda: dvo.target_rows(rows)):
+        with pytest.raises(ValueError, match=r"1 of 2 episodes have no credit.*number 2.*rollouts\.tree"):
+            choose()
+
+
+def test_mismatched_rows_have_one_prompt_and_another_response() -> None:
+    a, b = Row((7, 7, 1, 2), (-1, -1, 0, 1), (0.0, 1.0), task="a"), Row((8, 3), (-1, 0), (0.0,), task="b")
+    found = mismatched([a, b])
+    assert [(r.tokens, r.step, r.sign) for r in found] == [((7, 7, 3), (-1, -1, 0), 0), ((8, 1, 2), (-1, 0, 1), 0)]
+    assert mismatched([a]) == mismatched([a, a]) == []
+
+
+def test_signs() -> None:
+    assert [r.sign for r in signed(log(1, 2))] == [1, -1, -1]
+
+
+def test_nothing_solved() -> None:
+    for choose in (solved_rows, training_rows):
+        with pytest.raises(ValueError, match="no solved episode among 2"):
+            choose(log(0, 2))
+
+
+def test_choices_hang_on_the_seed_alone() -> None:
+    rows = [*log(5, 5, "a"), *log(5, 5, "b")]
+    for choose in (response_pairs, balanced, capped):
+        first, again, other = (choose(rows, 3, random.Random(seed)) for seed in (1, 1, 2))
+        assert first == again != other
+    assert replace(rows[0], sign=1) != rows[0]

@@ -17,7 +17,7 @@ from fractions import Fraction
 from envs.grading import compare, extract, limits, published, symbolic
 from envs.grading.expression import parse
 from envs.grading.extract import Found, Kind, has_final_answer
-from envs.grading.notation import plain
+from envs.grading.notation import plain, squeezed, tidy, unwrap
 from envs.grading.scanner import ParseError, TooLarge
 from envs.grading.tree import Apply, Node, Number, Text
 from envs.hints import choose
@@ -44,9 +44,10 @@ class Grade:
     answer: str | None
     reference: str | None
     found: str
-    """boxed, hash, final answer, answer is, last letter, bare, last number, or none"""
+    """boxed, hash, final answer, answer is, last letter, last span, bare, last number, or none"""
     rule: str
-    """same text, choice, number, structure, unit, rounded, evaluated, symbolic; or why nothing could be compared"""
+    """same text, text, choice, number, structure, unit, rounded, evaluated, symbolic; or why nothing could be compared: no answer,
+    no choice, no reference, size limit, time or memory limit"""
 
 
 RULES: dict[str, Callable[[str, str], bool | None]] = {
@@ -78,12 +79,14 @@ def grade(response: str, reference: str, kind: Kind | None = None, choices: Sequ
     wanted = _reference(reference, kind if kind is None else choose("kind", kind, ("number", "choice", "math", "text")))
     if wanted is None:
         return Grade(Outcome.UNPARSEABLE, None, None, "none", "no reference")
-    found = extract.explicit(response) or extract.fallback(response, wanted.kind)
+    found = extract.explicit(response) or extract.fallback(response, wanted.kind, choices)
     if found is None:
         return Grade(Outcome.UNPARSEABLE, None, wanted.text, "none", "no answer")
     if wanted.items > 1 and found.rule == "boxed":
         found = _several(response, wanted.items, found)
-    outcome, rule = _choice(found.answer, wanted.text, choices) if wanted.kind == "choice" else _judge(found.answer, wanted)
+    outcome, rule = _choice(found, wanted, choices) if wanted.kind == "choice" else _judge(found.answer, wanted)
+    if wanted.kind == "text" and outcome is Outcome.WRONG and plain(found.line) == wanted.plain:
+        outcome, rule = Outcome.CORRECT, "same text"  # "St. Louis" does not end with its first period
     return Grade(outcome, found.answer, wanted.text, found.rule, rule)
 
 
@@ -100,6 +103,7 @@ class _Wanted:
     text: str
     kind: Kind
     plain: str
+    squeezed: str
     tree: Node | None
     rule: str
     """why there is no tree"""
@@ -108,19 +112,33 @@ class _Wanted:
     """the value of a number in plain digits"""
 
 
-@functools.lru_cache(maxsize=4096)
+MAX_KEPT = 20_000
+"""Characters of the longest reference that is kept as it was read."""
+
+
 def _reference(reference: str, kind: Kind | None) -> _Wanted | None:
-    found = extract.explicit(reference) or extract.fallback(reference, kind or "text") or extract.fallback(reference, "number")
-    if found is None or not found.answer.strip():
+    return (_kept if len(reference) <= MAX_KEPT else _wanted)(reference, kind)
+
+
+def _wanted(reference: str, kind: Kind | None) -> _Wanted | None:
+    """Read a reference: the answer behind its marker, or all of it. Only where a number is asked for, its last one will do."""
+    found = extract.explicit(reference)
+    if found is None and kind == "number":
+        found = extract.fallback(reference, "number")
+    text = found.answer if found else "" if extract.has_blank_box(reference) else " ".join(reference.split())
+    if not text.strip():
         return None
-    simple = _simple(found.answer)
-    tree, rule = _read(found.answer) if simple is None else (Number(simple), "")
+    simple = _simple(text)
+    tree, rule = _read(text) if simple is None else (Number(simple), "")
     if kind is None:
-        kind = "choice" if extract.is_choice(found.answer) else _kind(tree)
+        kind = "choice" if extract.is_choice(text) else _kind(tree)
+    if kind == "choice" and extract.choice_of(text) is None:
+        return None
     items = len(tree.args) if isinstance(tree, Apply) and tree.op in ("list", "set") else 1
-    return _Wanted(found.answer, kind, plain(found.answer), tree, rule, items, simple)
+    return _Wanted(text, kind, plain(text), squeezed(text), tree, rule, items, simple)
 
 
+_kept = functools.lru_cache(maxsize=4096)(_wanted)
 _SIMPLE = re.compile(r"\s*\$?(-?\d{1,3}(?:,\d{3}){1,4}|-?\d{1,15})((?:\.\d{1,3})?)\s*", re.ASCII)
 
 
@@ -148,29 +166,31 @@ def _read(answer: str, thousands: bool = True) -> tuple[Node | None, str]:
 
 
 def _several(response: str, count: int, last: Found) -> Found:
-    """Where a list is wanted and the last box holds no list, the last boxes with different contents are its items."""
-    boxed = list(dict.fromkeys(reversed(extract.boxes(response))))[:count]
-    if len(boxed) < count or "," in last.answer:
+    """Where a list is wanted and the last box holds one item, boxes joined by "and", "or" or commas are its items."""
+    tree, _ = _read(last.answer)
+    if isinstance(tree, Apply) and tree.op in ("list", "set", "pm", "mp"):
         return last
-    return Found(", ".join(reversed(boxed)), "boxed")
+    boxed = extract.joined_boxes(extract.spoken(response))
+    return Found(", ".join(boxed), "boxed") if len(boxed) == count else last
 
 
-def _choice(answer: str, wanted: str, choices: Sequence[str]) -> tuple[Outcome, str]:
-    """Compare letters; a text that is one of the choices, and neither a letter of them nor another choice, is its letter."""
-    texts = [plain(choice).casefold() for choice in choices]
-    said = plain(answer).casefold()
-    named = len(said) == 1 and said in "abcdefghij"[: len(texts)]
-    letter = "ABCDEFGHIJ"[texts.index(said)] if texts.count(said) == 1 and not named else extract.choice_of(answer)
+def _choice(found: Found, wanted: _Wanted, choices: Sequence[str]) -> tuple[Outcome, str]:
+    """Compare letters; the text of a choice stands for its letter."""
+    named = (extract.text_choice(text, choices) for text in (found.answer, found.line))
+    letter = next(filter(None, named), None) or extract.choice_of(found.answer) or extract.letter_of(found.line, choices)
     if letter is None:
         return Outcome.UNPARSEABLE, "no choice"
-    return Outcome.CORRECT if letter == extract.choice_of(wanted) else Outcome.WRONG, "choice"
+    return Outcome.CORRECT if letter == extract.choice_of(wanted.text) else Outcome.WRONG, "choice"
 
 
 def _judge(answer: str, wanted: _Wanted) -> tuple[Outcome, str]:
     """From the cheapest rule to the dearest; the first that can tell decides."""
     if wanted.simple is not None and (value := _simple(answer)) is not None:
-        return Outcome.CORRECT if value == wanted.simple else Outcome.WRONG, "number"
-    if plain(answer) == wanted.plain:
+        if value == wanted.simple:
+            return Outcome.CORRECT, "number"
+        if "," not in answer and "," not in wanted.text:
+            return Outcome.WRONG, "number"
+    if squeezed(answer) == wanted.squeezed or (_is_words(answer) and _is_words(wanted.text) and plain(answer) == wanted.plain):
         return Outcome.CORRECT, "same text"
     tree, why = _read(answer)
     for reason in (why, wanted.rule):
@@ -185,9 +205,14 @@ def _judge(answer: str, wanted: _Wanted) -> tuple[Outcome, str]:
             return Outcome.UNPARSEABLE, "size limit"
         if verdict.same is not None:
             return Outcome.CORRECT if verdict.same else Outcome.WRONG, verdict.rule.name.lower()
-    if not (limits.looks_like_maths(answer) and limits.looks_like_maths(wanted.text)):
+    # Computer algebra is asked about what was read here and left open, and about what only it reads.
+    if not all(side is not None or limits.is_beyond(text) for side, text in ((tree, answer), (wanted.tree, wanted.text))):
         return Outcome.WRONG, "text"
     return _SYMBOLIC[symbolic.compare(answer, wanted.text)]
+
+
+def _is_words(answer: str) -> bool:
+    return limits.is_words(unwrap(tidy(answer)))
 
 
 def _listed(answer: str, wanted: str) -> compare.Verdict | None:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from envs.grading.evaluate import POINTS, Value, agree, values, variables
 from envs.grading.notation import plain
 from envs.grading.scanner import TooLarge
-from envs.grading.tree import Apply, Node, Number, Symbol, Text
-from envs.grading.units import MULTIPLIERS, Unit, unit_of
+from envs.grading.tree import FUNCTIONS, Apply, Node, Number, Symbol, Text, written
+from envs.grading.units import MULTIPLIERS, Unit, is_unit, unit_of
 
 MAX_ITEMS = 50
 ROUNDED_PLACES = 4
@@ -48,7 +48,8 @@ def compare(got: Node, expected: Node) -> Verdict:
         return _relations(got, expected)
     if (_op(expected) in _RELATIONS) != (_op(got) in _RELATIONS):
         return Verdict(False, Rule.STRUCTURE)
-    got, expected = _expanded(got), _expanded(expected)
+    got, expected = _expanded(_flat(got)), _expanded(_flat(expected))
+    got, expected = _quantified(got, expected), _quantified(expected, got)
     if _op(got) in _COLLECTIONS or _op(expected) in _COLLECTIONS:
         return _collections(got, expected)
     if _op(got) == "unit" or _op(expected) == "unit":
@@ -84,19 +85,53 @@ def _answer(node: Node, other: Node) -> Node:
     if _op(other) in ("=", "chain") and _op(node) in ("=", "chain") and _interval(node) is None:
         return node
     if _op(node) == "chain" and all(_op(pair) == "=" for pair in _args(node)):
-        node = _args(node)[-1]  # 2 + 3 = 4 + 1 = 5
-    if _op(node) == "in":
+        node = _chain_end(node)
+    if _op(node) == "in" and _is_name(_args(node)[0]) and _op(_args(node)[1]):
         return _args(node)[1]
     if _op(node) == "=":
         left, right = _args(node)
         if _is_name(right) and not _is_name(left):
             left, right = right, left
-        named = isinstance(left, Symbol | Text) or not variables(left) or (_op(left) == "*" and isinstance(_args(left)[0], Symbol))
-        # A sum that is 0 is an equation and not the answer 0; a value with its name on the left is that value.
-        return right if named or (not variables(right) and right != Number(Fraction(0))) else node
+        return right if _names(left, right) else node
     if _op(node) == "list" and not any(_op(item) == "=" for item in _args(other)) and _same_name(_args(node)):
-        return Apply("list", tuple(_args(item)[1] for item in _args(node)))  # x = 1, x = 2
+        # x = 1, x = 2; and y = 2, x = 1 is the point (1, 2)
+        return Apply("list", tuple(_args(item)[1] for item in sorted(_args(node), key=lambda item: written(_args(item)[0]))))
+    if _op(node) in ("list", "set") and (parts := [_interval(item) for item in _args(node)]) and all(parts):
+        return Apply("union", tuple(part for part in parts if part))  # x < -1 or x > 1
     return _interval(node) or node
+
+
+def _chain_end(chain: Node) -> Node:
+    """Of x = 2 + 3 = 5 the last equation whose sides agree, as x = 5; a chain with a false link stays as it is."""
+    pairs = _args(chain)
+    links = [_args(pair) for pair in pairs[1:]]
+    if any(not variables(a) and not variables(b) and _by_value(a, b).same is False for a, b in links):
+        return chain
+    return Apply("=", (_args(pairs[0])[0], _args(pairs[-1])[1]))
+
+
+def _names(left: Node, right: Node) -> bool:
+    """Whether `left = right` says what something is: x = 5, f(x) = 2x, AB = 5, m + n = 42, 5 + 3 = 8; not 2x = 42 or 5 = 6.
+
+    A sum of several variables that is 0 is an equation.
+    """
+    if isinstance(left, Symbol | Text):
+        return True
+    if not variables(left):
+        return not isinstance(left, Number) and _by_value(left, right).same is True
+    if _is_label(left):
+        return True
+    return not variables(right) and right != Number(Fraction(0)) and len(variables(left)) > 1
+
+
+def _is_label(node: Node) -> bool:
+    """f(x), f^{-1}(x), \\sin A, dy/dx: what stands for a value by its name."""
+    if isinstance(node, Apply) and node.op == "*":
+        first = node.args[0]
+        return isinstance(first, Symbol) or (_op(first) == "^" and isinstance(_args(first)[0], Symbol))
+    if isinstance(node, Apply) and node.op == "/":
+        return all(isinstance(arg, Symbol) or _is_label(arg) for arg in node.args)
+    return isinstance(node, Apply) and node.op in FUNCTIONS and len(node.args) == 1 and isinstance(node.args[0], Symbol)
 
 
 def _same_name(items: Sequence[Node]) -> bool:
@@ -154,6 +189,32 @@ def _differences(left: Node, right: Node) -> list[Value | None]:
     return values(Apply("+", (left, Apply("neg", (right,)))), POINTS)
 
 
+def _flat(node: Node) -> Node:
+    """A list with `\\pm 1` in it has both values as items."""
+    if _op(node) not in ("list", "set") or not any(map(_signs, _args(node))):
+        return node
+    items = [item for each in _args(node) for item in (_args(_expanded(each)) if _signs(each) else (each,))]
+    return Apply(_op(node), tuple(items))
+
+
+def _quantified(node: Node, other: Node) -> Node:
+    """Read `5m`, `9.8 m/s^2` and `60 \\frac{\\text{km}}{\\text{h}}` as quantities where the other side has no variables."""
+    top, below = _args(node) if _op(node) == "/" else (node, None)
+    if variables(other) or _op(top) != "*" or not isinstance(figure := _args(top)[0], Number):
+        return node
+    rest = _args(top)[1:]
+    letters = "".join(arg.name for arg in rest if isinstance(arg, Symbol))
+    if all(isinstance(arg, Symbol) for arg in rest) and is_unit(letters):
+        return Apply("unit", (figure, Text(letters if below is None else f"{letters} per {written(below)}")))
+    if below is None and all(map(_is_words, rest)):
+        return Apply("unit", (figure, Text(" ".join(f"per {written(arg)}" for arg in rest))))
+    return node
+
+
+def _is_words(node: Node) -> bool:
+    return isinstance(node, Text) or (_op(node) in ("/", "^") and isinstance(_args(node)[0], Text))
+
+
 def _expanded(node: Node) -> Node:
     """Write `a \\pm b` as the list of both."""
     signs = _signs(node)
@@ -184,7 +245,7 @@ def _collections(got: Node, expected: Node) -> Verdict:
     kinds = {a, b}
     if kinds == {"list", "()"}:  # "1, 2" for the point (1, 2)
         return _ordered(_args(got), _args(expected))
-    if kinds == {"()", "matrix"} or kinds == {"list", "matrix"}:  # a vector, standing or lying
+    if kinds in ({"()", "matrix"}, {"list", "matrix"}, {"[]", "matrix"}):  # a vector, standing or lying
         return _ordered(_entries(got), _entries(expected))
     if "set" in kinds and (single := _args(got if a == "set" else expected)) and len(single) == 1:
         return compare(single[0] if a == "set" else got, expected if a == "set" else single[0])
@@ -250,7 +311,9 @@ def _units(got: Node, expected: Node) -> Verdict:
     """Figures are compared where a unit is missing or unknown, quantities where both are known."""
     (a, unit), (b, wanted) = _quantity(got), _quantity(expected)
     if unit is None or wanted is None:
-        return Verdict(None, Rule.UNIT)
+        return Verdict(False, Rule.UNIT)
+    if (unit.sign or wanted.sign) and unit.sign != wanted.sign and _op(got) == _op(expected) == "unit":
+        return Verdict(False, Rule.UNIT)  # 30 degrees and 30 percent, 50% and 50 apples
     if unit.kind and wanted.kind:
         same = unit.kind == wanted.kind and compare(_scaled(a, unit.factor), _scaled(b, wanted.factor)).same
         return Verdict(same, Rule.UNIT)
@@ -314,8 +377,10 @@ def _rule(pairs: Sequence[tuple[Value | None, Value | None]]) -> Rule:
 
 
 def _rounds(a: Value | None, b: Value | None, decimal: Node) -> bool:
-    """Whether `decimal`, one of the two, is the other rounded to its own places."""
+    """Whether `decimal`, one of the two, is the other rounded to its own places, with four figures that mean something."""
     places = decimal.places if isinstance(decimal, Number) else None
-    if places is None or places < ROUNDED_PLACES or isinstance(a, complex) or isinstance(b, complex) or a is None or b is None:
+    if places is None or places < ROUNDED_PLACES or not isinstance(decimal, Number) or abs(decimal.value) * 10**places < 1000:
+        return False
+    if isinstance(a, complex) or isinstance(b, complex) or a is None or b is None:
         return False
     return abs(Fraction(a) - Fraction(b)) * 2 <= Fraction(1, 10**places) if abs(a) < 1e30 and abs(b) < 1e30 else False

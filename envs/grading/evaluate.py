@@ -28,6 +28,8 @@ EQUAL, DIFFERENT = 1e-11, 1e-7
 """Relative differences up to which values are equal, and from which on they are different."""
 TINY = 1e-9
 """Inexact values that are both below this say nothing of each other: they may be what rounding left of 0."""
+LARGE = 1e8
+"""Above it, a whole part could hide that what is behind the point differs."""
 
 _FACTORS: dict[Node, Value] = {Text("%"): Fraction(1, 100), Text("°"): math.pi / 180}
 _CONSTANTS: dict[str, Value] = {"pi": math.pi, "e": math.e, "i": 1j, "inf": math.inf}
@@ -79,6 +81,8 @@ def agree(a: Value | None, b: Value | None) -> bool | None:
     if size < TINY:
         return None if size else True
     distance = abs(x - y) / size
+    if distance <= EQUAL and size > LARGE:
+        return None
     return True if distance <= EQUAL else False if distance >= DIFFERENT else None
 
 

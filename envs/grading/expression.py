@@ -27,17 +27,22 @@ from envs.grading.tree import (
     whole,
     written,
 )
+from envs.grading.units import MAX_WORDS, is_unit
 
 _CONSTANTS = {"pi": "pi", "infty": "inf", "infinity": "inf", "inf": "inf", "oo": "inf"}
 _RELATIONS = {
-    "=": "=", "\\equiv": "=", "\\approx": "=", "\\sim": "=", "\\simeq": "=", "<": "<", ">": ">", "\\lt": "<", "\\gt": ">",
+    "=": "=", "\\equiv": "=", "\\approx": "=", "\\sim": "=", "\\simeq": "=", "≈": "=", "<": "<", ">": ">", "\\lt": "<", "\\gt": ">",
     "<=": "<=", ">=": ">=", "\\le": "<=", "\\leq": "<=", "\\leqslant": "<=", "\\ge": ">=", "\\geq": ">=", "\\geqslant": ">=",
     "\\ne": "!=", "\\neq": "!=", "!=": "!=", "\\in": "in",
 }  # fmt: skip
+_ABOUT = ("\\approx", "\\simeq", "\\sim", "≈")
 _CLOSERS = {"(": ")]", "[": "])", "\\{": ("\\}",), "|": "|", "\\lfloor": ("\\rfloor",), "\\lceil": ("\\rceil",)}
-_SUBSCRIPT = re.compile(r"_(?:\{([\w,+\-]*)\}|(\w))")
+_SUBSCRIPT = re.compile(r"_(?:\{(?:\\(?:text|mathrm)\{([\w ]*)\}|([\w,+\-]*))\}|(\w))")
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-]+[^\W\d_]+)*[ '-]+[^\W\d_]{2,}|[^\W\d_]{2,}(?:[ '-]+[^\W\d_]+)+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*\.?")
+_MONEY = {"£": "sterling", "€": "euros"}
+_HYPHENATED = re.compile(r"-(?=[A-Za-z]{4,})")
+_PER = re.compile(r"/\s*(?:([A-Za-z]{3,}(?![\w(]))|\\(?:text|mbox|mathrm)\s*\{\s*([A-Za-z ]+)\}?)\}?")
 _SEPARATOR = re.compile(r"[,;]|\\(?:text|mbox|textrm|mathrm)\s*\{\s*,?\s*(?:and|or)\s*\}|(?:and|or)\b")
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm|mathbf|operatorname)\s*\*?\{([^{}]*)\}")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?matrix|array)\}(?:\{[lcr|]*\})?(.*?)\\end\{\1\}", re.DOTALL)
@@ -61,6 +66,11 @@ def parse(text: str, thousands: bool = True) -> Node:
     if len(text) > MAX_LENGTH:
         raise TooLarge(f"{len(text)} characters: at most {MAX_LENGTH} are read as maths")
     text = tidy(text)
+    if wrapped := _TEXT.fullmatch(text):  # \\text{A, B} lists what {A, B} does, and \\text{even} is a word
+        try:
+            return parse(wrapped[1], thousands)
+        except ParseError:
+            return Text(wrapped[1].strip())
     if _WORDS.fullmatch(text):
         return Text(text)
     parser = _Parser(text, thousands=thousands)
@@ -84,12 +94,14 @@ class _Parser(Scanner):
 
     def relation(self) -> Node:
         """`a < b <= c` becomes a list of its pairs."""
-        if self.next() in ("\\approx", "=", "\\sim"):
+        if self.next() in ("=", *_ABOUT):
             self.accept(self.next())
         sides, signs = [self.union()], []
         while sign := self.accept(*_RELATIONS):
-            signs.append(_RELATIONS[sign])
-            sides.append(self.union())
+            side = self.union()
+            if sign not in _ABOUT:  # 2/3 and not the 0.67 that it is about
+                signs.append(_RELATIONS[sign])
+                sides.append(side)
         if not signs:
             return sides[0]
         pairs = [Apply(sign, (sides[i], sides[i + 1])) for i, sign in enumerate(signs)]
@@ -117,12 +129,12 @@ class _Parser(Scanner):
         while True:
             if self.accept("\\cdot", "*", "\\times", "×", "·", "\\ast"):
                 left = joined("*", left, self.signed())
-            elif sign := self.accept("/", "\\div", "÷", ":"):
-                self.chain()
-                left = Apply("ratio" if sign == ":" else "/", (left, self.signed()))
             elif unit := self.unit(left):
                 self.chain()
                 left = Apply("unit", (left, Text(unit)))
+            elif sign := self.accept("/", "\\div", "÷", ":"):
+                self.chain()
+                left = Apply("ratio" if sign == ":" else "/", (left, self.signed()))
             elif self.begins_operand():
                 left = self.beside(left, self.power())
             else:
@@ -181,21 +193,35 @@ class _Parser(Scanner):
             return ""
         words: list[str] = []
         spaced = self.at > 0 and self.text[self.at - 1].isspace()
-        while len(words) < 6:
-            if _SEPARATOR.match(self.text, self.at):
-                break
+        if not spaced and (match := _HYPHENATED.match(self.text, self.at)):  # 12-inch
+            self.at += 1
+            spaced = True
+        while len(words) < MAX_WORDS and not _SEPARATOR.match(self.text, self.at):
             if match := self.take(_TEXT):
                 words.extend(match[1].split())
-            elif (match := _WORD.match(self.text, self.at)) and len(match[0].rstrip(".")) > 1 and (spaced or words):
-                if match[0] in FUNCTIONS or match[0] in _CONSTANTS:
-                    break
-                self.take(_WORD)
-                words.append(match[0])
+            elif match := self.unit_word(spaced or bool(words)):
+                words.append(match)
             elif words and self.accept("^"):
                 words.append(f"^{written(self.exponent())}")
+            elif (match := _PER.match(self.text, self.at)) and match[1] not in FUNCTIONS:  # 12 dollars/hour
+                self.take(_PER)
+                words.extend(("per", match[1] or match[2]))
             else:
                 break
         return " ".join(words)
+
+    def unit_word(self, spaced: bool) -> str:
+        """A word of a unit: spaced ones of two letters at least, others where they are known (42kg), and signs of money."""
+        if sign := self.accept("€", "£"):
+            return _MONEY[sign]
+        match = _WORD.match(self.text, self.at)
+        if not match or match[0] in FUNCTIONS or match[0] in _CONSTANTS:
+            return ""
+        word = match[0].rstrip(".")
+        if (len(word) > 1 and (spaced or is_unit(word))) or (word == "a" and spaced and self.text[: self.at].endswith(" of ")):
+            self.take(_WORD)
+            return match[0]
+        return ""
 
     def atom(self) -> Node:
         sign = self.next()
@@ -203,7 +229,7 @@ class _Parser(Scanner):
             raise ParseError("an operand is missing at the end")
         if sign in ("\\$", "£", "€", "$"):
             self.accept(sign)
-            return Apply("unit", (self.number(), Text({"£": "pounds", "€": "euros"}.get(sign, "dollars"))))
+            return Apply("unit", (self.power(), Text(_MONEY.get(sign, "dollars"))))
         if sign[0].isdigit() or sign == "." or self.based():
             return self.number()
         if sign in _CLOSERS:
@@ -265,6 +291,8 @@ class _Parser(Scanner):
             return self.matrix()
         if match := self.take(_TEXT):
             words = match[1].strip()
+            if len(words) == 1 and words.isalpha():
+                return Symbol(words)
             return Text(words) if words not in FUNCTIONS else self.function(words)
         name = _known_part(sign[1:])
         self.at += 1 + len(name)
@@ -324,7 +352,8 @@ class _Parser(Scanner):
         if word.lower() in _CONSTANTS:
             self.take(_WORD)
             return Symbol(_CONSTANTS[word.lower()])
-        if len(word.rstrip(".")) > 3:
+        attached = self.at > 0 and self.text[self.at - 1].isalnum()  # 12wxyz, and the rest of a product
+        if len(word.rstrip(".")) > 3 and not (attached and len(word) < MAX_WORDS):
             raise ParseError(f"a word: {word!r}")
         letter = self.text[self.at]
         self.at += 1
@@ -336,7 +365,7 @@ class _Parser(Scanner):
 
     def subscript(self) -> str:
         match = self.take(_SUBSCRIPT)
-        return f"_{match[1] or match[2]}" if match else ""
+        return f"_{match[1] or match[2] or match[3]}" if match else ""
 
     def matrix(self) -> Node:
         match = self.take(_MATRIX)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 
+from envs.grading.tree import names
+
 MAX_SYMBOLIC = 400
 """Characters of the longest answer."""
 _LONG_NUMBER = re.compile(r"\d{20}")
 _LARGE_EXPONENT = re.compile(r"(?:\^|\*\*)\s*[{(]?\s*[-+]?\s*\d[\d,]{3}|[)}\]]\s*(?:\^|\*\*)\s*[{(]?\s*-?\d{3}|\d[eE][-+]?\d{3}")
 _TOWER = re.compile(r"(?:\^|\*\*)[^+=,]{0,40}?(?:\^|\*\*)[^+=,]{0,40}?\d{2}|\d\s*(?:\^|\*\*)\s*[{(]?\s*\d+\s*(?:\^|\*\*)")
 _FACTORIAL = re.compile(r"\d{3}\s*!|!\s*\)?\s*!")
-_NAMES = re.compile(r"\\(?:begin|end)\{\w*\}|\\[A-Za-z]+|arc(?:sin|cos|tan)|sinh|cosh|tanh|sqrt")
-_WORD = re.compile(r"[A-Za-z]{4}")
-_MATHS = re.compile(r"[\d\\=^+*/<>|]")
+_BEYOND = re.compile(r"\\(?:int|iint|sum(?=\s*_)|prod(?=\s*_)|lim(?=\s*_))(?![A-Za-z])")
+_COMMAND = re.compile(r"\\([A-Za-z]+)")
+_KNOWN = names(
+    """int iint sum prod lim to infty frac sqrt binom pi cdot times div pm mp left right sin cos tan cot sec csc
+    arcsin arccos arctan sinh cosh tanh ln log exp alpha beta gamma delta epsilon theta lambda mu nu rho sigma tau phi psi
+    omega text mathrm quad"""
+)
+_WORDS = re.compile(r"[^\W\d_]{2,}")
+_SIGNS = re.compile(r"[\\^_=+*/<>|\u00b1]")
 
 
 def too_large(text: str) -> bool:
@@ -22,8 +30,14 @@ def too_large(text: str) -> bool:
     return any(pattern.search(text) for pattern in (_LONG_NUMBER, _LARGE_EXPONENT, _TOWER, _FACTORIAL))
 
 
-def looks_like_maths(text: str) -> bool:
-    """Return whether there is anything in the text that computer algebra could read, and no words beside it."""
-    if _WORD.search(_NAMES.sub(" ", text)):
-        return False
-    return bool(_MATHS.search(text)) or (len(text) == 1 and text.isalpha())
+def is_beyond(text: str) -> bool:
+    """Return whether the text is what computer algebra reads and this package's parser does not: integrals, sums, limits.
+
+    All its commands must be known: of what it does not know, math-verify reads the part that it does.
+    """
+    return bool(_BEYOND.search(text)) and all(name in _KNOWN for name in _COMMAND.findall(text))
+
+
+def is_words(text: str) -> bool:
+    """Return whether a text (without wrappers) is words, with numbers among them, and no formula."""
+    return bool(_WORDS.search(text)) and not _SIGNS.search(text)

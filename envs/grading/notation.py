@@ -22,6 +22,13 @@ _LOOKS = tuple(
         (r"\\(?:displaystyle|textstyle|scriptstyle|limits)(?![A-Za-z])", " "),
         (r"(?<=\d)(?:\{,\}|,\\!|\\,|\\!)\s*(?=\d{3})", ""),  # digits grouped as LaTeX does it
         (r"\{,\}|(?<=[\d,])\{\}(?=[-\d])", ","),  # the second: MATH's answers, as published without their words
+        (r"(?<![A-Za-z])([aApP])\.\s?[mM]\b\.?", r"\1m"),
+        (r"\\(?:text)?color\s*\{\w+\}|\\underline(?=\s*\{)|\\#", ""),
+        (r"(?:\^\s*\{?\s*\\(?:text|mathrm)\{(?:st|nd|rd|th)\}\s*\}?|(?<=\d)(?:st|nd|rd|th)\b)", ""),
+        (
+            r"\\text\{\s*(?:approximately|about|around|roughly|exactly)\s*\}|^(?:approximately|about|around|roughly|exactly|USD|EUR)\s+",
+            " ",
+        ),
         (r"\\(?:text|math|bold)\w*\s*\{([^A-Za-z{}\\]*)\}", r"\1"),  # bold numbers
         (r"\\phantom(?![A-Za-z])(?:\{[^{}]*\})?", " "),
         (r"(?<!\\)\\(?:[!,;: ]|q?quad(?![A-Za-z]))|~", " "),
@@ -38,10 +45,12 @@ _LOOKS = tuple(
 _WRAPPER = re.compile(
     r"\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|operatorname|emph)\s*\*?\{([^{}]*)\}"
 )
-_UNSEEN = re.compile(r"[{}$]+|(?<!\d)\s+|\s+(?!\d)|\\(?=[$%])")  # white space between digits keeps 3 4 from being 34
+_END = re.compile(r"(?<!\.)[.,;]\s*$")
+_SPACES = re.compile(r"(?<!\d)\s+|\s+(?!\d)")  # white space between digits keeps 3 4 from being 34
+_UNSEEN = re.compile(rf"[{{}}$]+|{_SPACES.pattern}|\\(?=[$%])")
 
 SHORT = 2
-"""Characters up to which upper and lower case are different texts: n is not N, but Monday is monday."""
+"""Characters from which upper and lower case are the same word: n is not N, but No is no."""
 
 
 def tidy(text: str) -> str:
@@ -52,13 +61,18 @@ def tidy(text: str) -> str:
         text = text[1:-1]
     for pattern, replacement in _LOOKS:
         text = pattern.sub(replacement, text)
-    return text.strip().rstrip(".").strip()
+    return _END.sub("", text.strip())
+
+
+def squeezed(text: str) -> str:
+    """Return the notation without white space that stands between no two digits: what two equal texts have in common."""
+    return _SPACES.sub("", tidy(text))
 
 
 def plain(text: str) -> str:
-    """Return what two answers that are the same text have in common: no white space, wrappers, or empty braces."""
+    """Return what two answers in words have in common: no white space, wrappers, braces, or capitals. Not for maths."""
     text = _UNSEEN.sub("", unwrap(tidy(text))).removesuffix(".")
-    return text if len(text) <= SHORT else text.casefold()
+    return text if len(text) < SHORT else text.casefold()
 
 
 def unwrap(text: str) -> str:

@@ -21,6 +21,7 @@ _COMMAND = re.compile(r"\\[A-Za-z]+|\\.", re.DOTALL)
 _DIGITS = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d,]*\d)(?:\.\d+)?", re.ASCII)
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\{(\d+)\}", re.ASCII)
+_ELLIPSIS = re.compile(r"(\d{0,20})\.(\d{0,4}?)(\d{1,4}?)\3{1,20}(?:\.\.\.|\u2026|\\l?dots)", re.ASCII)
 _MIXED = re.compile(
     r"(\d+)(?:\s+(\d+)\s*/\s*(\d+)(?!\d)|\s*\\frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d)))", re.ASCII
 )
@@ -119,7 +120,7 @@ class Scanner:
         if match := self.based():
             self.take(_BASED)
             return Apply("base", (Text(match[1]), Number(Fraction(match[2] or match[3]))))
-        if match := self.take(_REPEATING):
+        if match := self.take(_REPEATING) or self.take(_ELLIPSIS):  # 0.333... too
             before, fixed, repeated = match.groups()
             self.check_digits(match[0])
             shift = 10 ** len(fixed)

@@ -11,7 +11,8 @@ import atexit
 import contextlib
 import json
 import os
-import select
+import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -63,54 +64,69 @@ def close() -> None:
     _POOL.close()
 
 
+class _Died(Exception):
+    """A worker ended or was ended; `timeout` where that was by its limits."""
+
+    def __init__(self, timeout: bool) -> None:
+        self.timeout = timeout
+
+
 class _Worker:
     """One process and its two pipes."""
 
     def __init__(self) -> None:
-        root = str(Path(__file__).resolve().parents[2])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "envs.grading.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0"},
-        )
+        # The script imports nothing of this package, and -P keeps whatever lies in its folder or here from being imported.
+        command = [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))]
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+            )
+        except (OSError, TypeError) as error:
+            raise WorkerError(f"the grading worker cannot be started ({error}): wanted to run {command}") from error
         try:
             self.read(START_LIMIT)  # it says that it is ready
-        except EOFError:
+        except BaseException as error:
+            status = self.process.poll()
             self.kill()
+            if not isinstance(error, _Died):
+                raise
+            why = f"in {START_LIMIT:g} seconds" if status is None else f"and ended with status {status}"
             raise WorkerError(
-                f"the grading worker did not start (exit status {self.process.returncode}): "
-                f"`{sys.executable} -m envs.grading.worker < /dev/null` shows why; `pip install math-verify` if it is missing"
+                f"the grading worker did not start {why}: `{' '.join(map(str, command))} < /dev/null` shows what it says; "
+                "`pip install math-verify` if that is missing"
             ) from None
 
     def ask(self, *question: object) -> object:
-        """Return the answer; raise EOFError where the process ended or did not answer in time."""
+        """Return the answer. Raises _Died where there is none."""
         assert self.process.stdin
         try:
             self.process.stdin.write(json.dumps(question).encode() + b"\n")
             self.process.stdin.flush()
         except OSError as error:
-            raise EOFError from error
+            raise _Died(timeout=False) from error
         return self.read(WALL_LIMIT)
 
     def read(self, seconds: float) -> object:
         """Return the next line that the worker writes, as JSON."""
         assert self.process.stdout
-        descriptor = self.process.stdout.fileno()
         deadline, line = time.monotonic() + seconds, b""
-        while not line.endswith(b"\n"):
-            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            part = os.read(descriptor, 65536) if ready else b""
-            if not part:  # the end of the file, or of the time
-                if line or not ready:
-                    self.kill()
-                raise EOFError
-            line += part
+        with selectors.DefaultSelector() as selector:  # select() itself cannot wait on descriptors above 1,023
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise _Died(timeout=True)
+                part = os.read(self.process.stdout.fileno(), 65536)
+                if not part:
+                    raise _Died(timeout=self.process.wait() in _LIMIT_STATUSES)
+                line += part
         return json.loads(line)
 
     def kill(self) -> None:
+        """End the process, if it has not ended."""
         self.process.kill()
         self.process.wait()
         self.drop()
@@ -123,43 +139,75 @@ class _Worker:
                     pipe.close()
 
 
+_LIMIT_STATUSES = {-getattr(signal, name) for name in ("SIGPROF", "SIGKILL", "SIGXCPU", "SIGSEGV") if hasattr(signal, name)}
+"""How a worker ends at its limits: the clock's signal, the kernel short of memory, its stack."""
+
+
 class _Pool:
-    """Idle workers, and leave to start as many as MAX_WORKERS."""
+    """All workers, the idle ones among them, and leave to start as many as MAX_WORKERS."""
 
     def __init__(self) -> None:
+        self.workers: set[_Worker] = set()
         self.idle: list[_Worker] = []
         self.lock = threading.Lock()
         self.places = threading.Semaphore(MAX_WORKERS)
 
     def ask(self, judge: str, *texts: str) -> Symbolic:
-        with self.places:
-            with self.lock:
-                worker = self.idle.pop() if self.idle else None
-            if worker is None or worker.process.poll() is not None:
-                worker = _Worker()
+        """Ask a worker; one that died for a reason of its own is replaced once."""
+        for last in (False, True):
             try:
-                answer = worker.ask(judge, CPU_LIMIT, *texts)
-            except EOFError:
-                worker.kill()
-                return Symbolic.TIMEOUT
-            except BaseException:  # interrupted between question and answer: the next answer would be this one
-                worker.kill()
+                answer = self._answer(judge, *texts)
+            except _Died as death:
+                if death.timeout or last:
+                    return Symbolic.TIMEOUT
+            else:
+                return Symbolic.UNREAD if answer is None else Symbolic.SAME if answer else Symbolic.DIFFERENT
+        raise AssertionError("the second try returns")
+
+    def _answer(self, *question: str) -> object:
+        with self.places:
+            worker = self._take()
+            try:
+                answer = worker.ask(question[0], CPU_LIMIT, *question[1:])
+                if answer == "memory":  # what it keeps for later may be all that it may have
+                    raise _Died(timeout=True)
+            except BaseException:  # also interrupted between question and answer: the next answer would be this one
+                self._forget(worker)
                 raise
             with self.lock:
-                self.idle.append(worker)
-        if answer == "memory":
-            return Symbolic.TIMEOUT
-        return Symbolic.UNREAD if answer is None else Symbolic.SAME if answer else Symbolic.DIFFERENT
+                if worker in self.workers:  # not closed meanwhile
+                    self.idle.append(worker)
+            return answer
+
+    def _take(self) -> _Worker:
+        with self.lock:
+            while self.idle:
+                if (worker := self.idle.pop()).process.poll() is None:
+                    return worker
+                self.workers.discard(worker)
+        worker = _Worker()
+        with self.lock:
+            self.workers.add(worker)
+        return worker
+
+    def _forget(self, worker: _Worker) -> None:
+        with self.lock:
+            self.workers.discard(worker)
+        worker.kill()
 
     def close(self) -> None:
+        """End all workers, those at work too."""
         with self.lock:
-            idle, self.idle = self.idle, []
-        for worker in idle:
-            worker.kill()
+            workers, self.workers, self.idle = self.workers, set(), []
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            worker.process.wait()
+            worker.drop()
 
     def after_fork(self) -> None:
-        """In a forked child: the workers are the parent's, and so are those in use; only the pipes are copies."""
-        for worker in self.idle:
+        """In a forked child: the workers are the parent's; only the pipes are copies."""
+        for worker in self.workers:
             worker.drop()
         self.__init__()
 

@@ -51,7 +51,7 @@ def names(text: str) -> frozenset[str]:
 
 
 FUNCTIONS = names("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln exp log lg gcd lcm max min det deg arg cis")
-_FIGURES = names("+ * / ^ neg mixed root ! base ratio")
+_FIGURES = names("+ * / ^ neg mixed root ! base ratio unit")
 
 
 def joined(op: str, left: Node, right: Node) -> Apply:
@@ -88,8 +88,8 @@ def is_figure(node: Node) -> bool:
     """Whether a unit may follow: a number, or arithmetic on numbers, without variables."""
     if isinstance(node, Number):
         return True
-    if isinstance(node, Symbol):
-        return node.name == "pi"
+    if isinstance(node, Symbol | Text):
+        return isinstance(node, Text) or node.name == "pi"
     return isinstance(node, Apply) and node.op in _FIGURES and all(is_figure(arg) for arg in node.args)
 
 

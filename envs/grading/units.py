@@ -10,9 +10,18 @@ from fractions import Fraction
 from envs.grading.evaluate import Value
 from envs.grading.tree import names
 
-MULTIPLIERS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_ORDINALS = ("third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+MULTIPLIERS: dict[str, Fraction] = {
+    **{name: Fraction(value) for name, value in {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6}.items()},
+    **{name: Fraction(value) for name, value in {"billion": 10**9, "trillion": 10**12}.items()},
+    **{f"{name}{ending}": Fraction(1, n) for n, name in enumerate(_ORDINALS, 3) for ending in ("", "s")},
+    "halves": Fraction(1, 2),
+}
+"""Words behind a number that multiply it: 5 million, 2 thirds."""
 MAX_WORDS = 6
-NOT_UNITS = names("and or to times half halves over plus than minus divided quarter quarters")
+NOT_UNITS = names(
+    "and or to times half over plus than minus divided quarter quarters squared cubed factorial below above least most more less"
+)
 """Words behind a number that make another number, or another claim, of it."""
 
 _TABLE: dict[str, dict[str, Fraction | float | int]] = {
@@ -31,8 +40,11 @@ _TABLE: dict[str, dict[str, Fraction | float | int]] = {
     "volume": {"ml milliliter millilitre": Fraction(1, 1000), "l liter litre": 1},
     "money": {"cent": Fraction(1, 100), "dollar": 1},
     "euro": {"euro": 1},
+    "sterling": {"sterling": 1},
+    "before noon": {"am": 1},
+    "after noon": {"pm": 1},
 }  # fmt: skip
-_KNOWN = {name: (kind, factor) for kind, table in _TABLE.items() for names, factor in table.items() for name in names.split()}
+_KNOWN = {name: (kind, Fraction(size)) for kind, table in _TABLE.items() for line, size in table.items() for name in line.split()}
 _DIMENSIONLESS: dict[str, Value] = {"%": Fraction(1, 100), "percent": Fraction(1, 100), "°": math.pi / 180, "degree": math.pi / 180}
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
@@ -45,28 +57,41 @@ class Unit:
     factor: Value = Fraction(1)
     multiplier: Fraction = Fraction(1)
     """part of the figure: 5 million is not 5"""
+    sign: str = ""
+    """"%" or "°": units that make no apples of a number"""
 
 
 def unit_of(words: str) -> Unit | None:
     """Return what the words behind a figure mean, None where they make another claim of it ("5 times", "5 or")."""
-    names = words.lower().replace(".", "").split()
-    if any(name in NOT_UNITS for name in names) or len(names) > MAX_WORDS:
+    said = words.lower().replace(".", "").replace("-", " ").split()
+    said = said[1:] if said[:1] == ["of"] else said
+    said = said[1:] if said[:1] == ["a"] else said
+    if any(word in NOT_UNITS for word in said) or len(said) > MAX_WORDS:
         return None
     multiplier = Fraction(1)
-    while names and names[0] in MULTIPLIERS:
-        multiplier *= MULTIPLIERS[names.pop(0)]
+    while said and said[0] in MULTIPLIERS:
+        multiplier *= MULTIPLIERS[said.pop(0)]
     power = 1
-    if names and names[0] in _POWERS:
-        power = _POWERS[names.pop(0)]
-    elif len(names) == 2 and (match := re.fullmatch(r"\^(\d)", names[1])):
+    if said and said[0] in _POWERS:
+        power = _POWERS[said.pop(0)]
+    elif len(said) == 2 and (match := re.fullmatch(r"\^(\d)", said[1])):
         power = int(match[1])
-        names.pop()
-    if not names:
+        said.pop()
+    if not said:
         return Unit("", multiplier=multiplier)
-    name = names[0] if names[0] in _KNOWN else names[0].rstrip("s")
-    if name in _DIMENSIONLESS:
-        return Unit("", _DIMENSIONLESS[name], multiplier)
-    if len(names) > 1 or name not in _KNOWN:
+    name = _name(said[0])
+    if name in _DIMENSIONLESS and len(said) == 1:
+        return Unit("", _DIMENSIONLESS[name], multiplier, "%" if name in ("%", "percent") else "°")
+    if len(said) > 1 or name not in _KNOWN:
         return Unit(None, multiplier=multiplier)
     kind, size = _KNOWN[name]
-    return Unit(kind if power == 1 else f"{kind}^{power}", Fraction(size) ** power, multiplier)
+    return Unit(kind if power == 1 else f"{kind}^{power}", size**power, multiplier)
+
+
+def is_unit(word: str) -> bool:
+    """Return whether a word without a space before it is a unit: 42kg, 5m, 30mph."""
+    return _name(word.lower()) in _KNOWN or word.lower() in ("mph", "kph", "rpm", "dozen")
+
+
+def _name(word: str) -> str:
+    return word if word in _KNOWN else word.rstrip("s")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +35,7 @@ CORRECT = [
     ("The answer is 2**3.", "8", "answer is"),
     ("My final answer is __7__.", "7", "answer is"),
     ("Hence the answer is $12$ dollars.", "12", "answer is"),
-    (r"Therefore, the final answer is: $\frac{1}{2}$.", "0.5", "final answer"),
+    (r"Therefore, the final answer is: $\frac{1}{2}$.", "0.5", "answer is"),
     ("The answer is (1, 2).", "(1,2)", "answer is"),
     ("So the answers are 3 and 5.", "5, 3", "answer is"),
     ("The answer is 10 apples. He has 3 left.", "10", "answer is"),
@@ -41,7 +43,7 @@ CORRECT = [
     ("**Final Answer:** 5", "5", "final answer"),
     ("Answer: **5**", "5", "final answer"),
     ("Final Answer:\n\n5", "5", "final answer"),
-    ("Final Answer: The final answer is $5$. I hope it is correct.", "5", "final answer"),
+    ("Final Answer: The final answer is $5$. I hope it is correct.", "5", "answer is"),
     ("Final answer: 3 1/2 cups", "3.5", "final answer"),
     ("Answer: $5 million", "5000000", "final answer"),
     (r"so \boxed{\frac{3}{4}}", ".75", "boxed"),
@@ -87,7 +89,7 @@ UNPARSEABLE = [
     ("Final Answer: Tuesday", "B", "no choice"),
     ("A dog is an animal", "B", "no answer"),
     ("a\nb", r"\frac{x}{2}", "no answer"),
-    ("The answer is Tuesday.", "B", "no answer"),
+    ("The answer is Tuesday.", "B", "no choice"),
     ("7", "", "no reference"),
     ("7", " \n", "no reference"),
     ("7", r"\boxed{}", "no reference"),
@@ -97,6 +99,15 @@ UNPARSEABLE = [
     (r"\boxed{" + "(" * 100 + "1" + ")" * 100 + "}", "7", "size limit"),
     (r"\boxed{7}", "9^{9^{9}}", "size limit"),
 ]
+
+
+RESPONSES = [json.loads(line) for line in (Path(__file__).parent / "grading_responses.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("case", RESPONSES)
+def test_responses_by_hand(case: dict[str, Any]) -> None:
+    result = grade(case["response"], case["reference"])
+    assert (result.outcome == Outcome.CORRECT) == case["correct"], result
 
 
 @pytest.mark.parametrize(("response", "reference", "found"), CORRECT)
@@ -135,6 +146,10 @@ CHOICES = ("a bank", "a library", "E")
         ("Final Answer: E", "wrong"),  # the text of C, and no letter of the three
         ("Final Answer: a mall", "unparseable"),
         ("Final Answer: B. a bank", "correct"),  # the letter counts
+        ("a library", "correct"),
+        ("The answer is a library.", "correct"),
+        ("It is **a library**.", "correct"),
+        ("Answer: A Library (B)", "correct"),
     ],
 )
 def test_choices_may_be_named_by_their_texts(response: str, outcome: str) -> None:
@@ -170,6 +185,10 @@ def test_a_letter_is_a_letter_even_where_a_choice_is_one() -> None:
     assert grade("The answer is C.", "C", choices=("B", "c", "d")).outcome == "correct"
 
 
+def test_an_eleventh_choice_has_no_letter() -> None:
+    assert grade("Answer: t11", "B", choices=[f"t{i}" for i in range(1, 13)]).outcome == "unparseable"
+
+
 def test_the_kind_that_is_wanted_can_be_given() -> None:
     assert grade("The points are C", "C", kind="text").outcome == "wrong"
     assert grade("so (C)", "C").outcome == "correct"
@@ -190,6 +209,28 @@ def test_the_kind_that_is_wanted_can_be_given() -> None:
         "So the answer is B.",
         "Answer: 7",
         "**Answer:** 12",
+        "The answer is:\n5",
+        "The answer is\n\n$$5$$",
+        "**Final Answer**\n\n5",
+        "### Final Answer\n5",
+        "### Answer: 5",
+        "- Answer: 5",
+        "Ans: 5",
+        "<answer>5</answer>",
+        "Correct answer: C",
+        "The correct option is (C).",
+        "The answer is Tuesday.",
+        "The answer is Yes",
+        "The answer is no.",
+        "The answer is {1,2}",
+        "The answer is [−1,2]",
+        "The answer is ± 1",
+        "The answer is ½",
+        "The answer is ∞",
+        'The answer is "C"',
+        "The answer equals 5",
+        "The answer = 5",
+        "#### Yes",
     ],
 )
 def test_final_answer(text: str) -> None:
@@ -211,6 +252,36 @@ def test_final_answer(text: str) -> None:
         "The answer is not known.",
         "The answer is a number.",
         "The answer is in the book.",
+        "#### 3 steps to solve",
+        "#### 1 - Compute",
+        "#### A. Compute the cost",
+        "#### (a) Find x",
+        "#### 1st step",
+        "#### f(x) analysis of",
+        "\\boxed{?}",
+        "\\boxed{answer}",
+        "<think>\\boxed{5}</think>",
+        "<think>\\boxed{5}",
+        "Answer: First we compute",
+        "Answer:\n\nFirst, we compute 3+4.",
+        "Final Answer:\nLet's compute",
+        "**Answer:** To solve this, we",
+        "Answer: Step 1: add",
+        "answer: ?",
+        "Answer: $$",
+        "Answer: \\[",
+        "Answer: -",
+        "the answer is $",
+        "Suppose the answer is 5.",
+        "If the answer is 5, then",
+        "Let's check whether the answer is 5.",
+        "the answer would be 5 if",
+        "The answer is 5 times what Tom has",
+        "The answer is 3 more than x.",
+        "So the possible answers are (A), (B), (C).",
+        "The answer is a",
+        "Answer the question",
+        "#### 2. ",
     ],
 )
 def test_no_final_answer(text: str) -> None:

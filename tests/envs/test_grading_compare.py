@@ -80,7 +80,14 @@ def test_what_is_too_large(text: str) -> None:
 
 
 def test_each_rule_is_named() -> None:
-    rules = [("2", "2.0"), ("(2,3)", "(2,3)"), ("5 cm", "5"), ("0.3333", "1/3"), (r"\sqrt{4}", "2"), (r"\text{a b}", r"\text{ab}")]
+    rules = [
+        ("2", "2.0"),
+        ("(2,3)", "(2,3)"),
+        ("5 cm", "5"),
+        ("0.3333", "1/3"),
+        (r"\sqrt{4}", "2"),
+        (r"\text{two lines}", r"\text{twolines}"),
+    ]
     found = [compare(parse(a), parse(b)).rule for a, b in rules]
     assert found == [Rule.NUMBER, Rule.STRUCTURE, Rule.UNIT, Rule.ROUNDED, Rule.EVALUATED, Rule.TEXT]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def fresh() -> Iterator[None]:
 
 
 def workers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "envs.grading.worker" in " ".join(p.cmdline())]
+    return [p for p in psutil.Process().children() if "worker.py" in " ".join(p.cmdline())]
 
 
 def test_what_it_says() -> None:
@@ -128,7 +129,45 @@ def test_no_process_is_left_when_this_one_is_killed(tmp_path: Path) -> None:
     assert len(children) == 1 and alive == []
 
 
+def test_a_package_of_the_same_name_in_the_working_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("envs", "json", "signal"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run!')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert compare("x", "x") is Symbolic.SAME
+
+
+def test_many_open_files_are_no_hindrance() -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit[1] < 1300:
+        pytest.skip(f"no more than {limit[1]} files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], 1300), limit[1]))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert compare("x", "x") is Symbolic.SAME
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def test_close_ends_a_worker_at_work() -> None:
+    thread = threading.Thread(target=lambda: compare(*SLOW))
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not workers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(2)  # started, and asked
+    symbolic.close()
+    thread.join(30)
+    assert not thread.is_alive() and workers() == []
+
+
 def test_a_worker_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(WorkerError, match=r"did not start.*pip install math-verify"):
+    with pytest.raises(WorkerError, match=r"did not start and ended with status 1.*pip install math-verify"):
         compare("x", "y")
+    for executable in (None, "", "/no/such/file"):
+        monkeypatch.setattr(sys, "executable", executable)
+        with pytest.raises(WorkerError, match="cannot be started"):
+            compare("x", "y")

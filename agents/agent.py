@@ -60,7 +60,8 @@ class Agent(ABC):
 
     def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
         """Cut one action into consecutive ones with the texts `pieces`, as the environment's `segment` rule gave them."""
-        return [Action(piece) for piece in pieces if piece]
+        written = [piece for piece in pieces if piece]
+        return [action] if written == [action.text] else [Action(piece) for piece in written]
 
     def stopping(self, stop: Callable[[str], bool]) -> Agent:
         """The same agent, whose actions also end as soon as `stop(text)`; itself where it cannot stop early."""

@@ -33,7 +33,7 @@ class Search:
     soft: float | None = None
     """beta of the soft values beta log sum_children (N_child / N) exp(V_child / beta); by default V is the mean outcome"""
     shrink: float = 0.0
-    """k: a credit that rests on N visits is multiplied by N / (N + k); 0 as in the paper"""
+    """k: a value of few visits leans on the one before it, V(s') = (W + k V(s)) / (N + k), so its credit is small; the paper: 0"""
     paths: int = 4
     """most solved paths, and most failed paths, that are logged of a tree"""
     seed: int = 0

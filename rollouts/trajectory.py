@@ -54,7 +54,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     logps: tuple[float, ...] | None = None
     """the model's own log-probabilities of them (temperature 1, nothing cut off)"""
     value: float | None = None
-    """the critic's value of the state before this action"""
+    """the value of the state before this action, a critic's or a search's"""
     target: float | None = None
     """a credit from search: r + V(s') - V(s)"""
     info: dict[str, Any] = {}

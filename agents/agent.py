@@ -8,7 +8,7 @@ KV cache) it keeps in `History.memory`, which lives and dies with the episode.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +60,13 @@ class Agent(ABC):
 
     def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
         """Cut one action into consecutive ones with the texts `pieces`, as the environment's `segment` rule gave them."""
-        return [Action(piece) for piece in pieces if piece]
+        written = [piece for piece in pieces if piece]
+        return [action] if written == [action.text] else [Action(piece) for piece in written]
+
+    def stopping(self, stop: Callable[[str], bool]) -> Agent:
+        """The same agent, whose actions also end as soon as `stop(text)`; itself where it cannot stop early."""
+        del stop
+        return self
 
     def predict(
         self,

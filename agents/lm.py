@@ -45,6 +45,10 @@ class LMAgent(Agent):
         sampled = self.sampler.extend(rows)
         return [Action(self.decode(ids), tuple(ids), tuple(logps), self._closed(ids)) for ids, logps in sampled]
 
+    def stopping(self, stop: Callable[[str], bool]) -> LMAgent:
+        """The same model and sampling with `stop`, and a cache of its own."""
+        return LMAgent(self.sampler.model, self.tokenizer, self.sampling, self.name, stop)
+
     def _closed(self, ids: Sequence[int]) -> bool:
         """Whether the agent ended the action itself: by its closing token, or where one step was asked for."""
         return bool(ids) and (ids[-1] == self.prompt.closer or bool(self.sampler.stop and self.sampler.stop(list(ids))))

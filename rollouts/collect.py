@@ -70,8 +70,8 @@ K = TypeVar("K", bound=EpisodeKey)
 
 
 @dataclass
-class _Episode(Generic[K]):
-    """An episode being played."""
+class Episode(Generic[K]):
+    """An episode being played. `end` is None while it goes on."""
 
     env: gym.Env
     key: K
@@ -81,6 +81,7 @@ class _Episode(Generic[K]):
     final: str = ""
 
     def start(self) -> None:
+        """Reset the environment and play the key's prefix."""
         listed = getattr(self.env.unwrapped, "tasks", None) is not None
         options = {"task": self.key.task} if listed else None
         observation, info = self.env.reset(seed=self.key.seed if listed else self.key.index, options=options)
@@ -112,7 +113,15 @@ class _Episode(Generic[K]):
                 return
         self.history.turns.append(Turn(observation, info))
 
-    def guard(self, move: Callable[[], None]) -> _Episode[K]:
+    def cut(self, agent: Agent, action: Action) -> list[Action]:
+        """An action, cut in steps by the environment's own rule where it has one, as the message that it belongs to is cut."""
+        segment = _segment(self.env)
+        if segment is None:
+            return [action]
+        before = _message(self.history)
+        return agent.cut(action, _after(segment(before + action.text), len(before))) or [action]
+
+    def guard(self, move: Callable[[], None]) -> Episode[K]:
         """Run `move`; what the environment raises ends this episode and no other."""
         try:
             move()
@@ -121,6 +130,7 @@ class _Episode(Generic[K]):
         return self
 
     def record(self, agent: Agent, env_id: str) -> Trajectory:
+        """The episode as it is logged."""
         key, end = self.key, self.end or End.ERROR
         return Trajectory(env_id, key.task, key.seed, tuple(self.steps), end, agent.name, final=self.final)
 
@@ -151,17 +161,17 @@ def play(
     left. Yields each episode as it ends.
     """
     idle: list[gym.Env] = []
-    active: list[_Episode[K]] = []
+    active: list[Episode[K]] = []
     while True:
         while len(active) < parallel and (key := following()) is not None:
             history = History(key.task, key.seed if key.stream is None else key.stream)
-            episode = _Episode(idle.pop() if idle else make(), key, history)
+            episode = Episode(idle.pop() if idle else make(), key, history)
             active.append(episode.guard(episode.start))
         if not active:
             break
         playing = [episode for episode in active if episode.end is None]
         for episode, action in zip(playing, agent.act([e.history for e in playing]) if playing else [], strict=True):
-            parts = _parts(agent, action, episode)
+            parts = episode.cut(agent, action)
             episode.guard(lambda episode=episode, parts=parts: episode.play(parts))
         ended = [episode for episode in active if episode.end is not None]
         active = [episode for episode in active if episode.end is None]
@@ -173,15 +183,6 @@ def play(
             yield episode.key, episode.record(agent, env_id)
     for env in idle:
         env.close()
-
-
-def _parts(agent: Agent, action: Action, episode: _Episode[Any]) -> list[Action]:
-    """An action, cut in steps by the environment's own rule where it has one, as the message that it belongs to is cut."""
-    segment = _segment(episode.env)
-    if segment is None:
-        return [action]
-    before = _message(episode.history)
-    return agent.cut(action, _after(segment(before + action.text), len(before))) or [action]
 
 
 def _message(history: History) -> str:

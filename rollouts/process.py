@@ -211,7 +211,7 @@ def score_log(
         raise ValueError(f"--parallel must be at least 1, got {parallel}")
     header, trajectories = _source(log)
     make = env_maker(header.env_id, header.env_args | (env_args or {}))
-    _check_agent(agent, make, settings)
+    check_agent(agent, make, settings.completions, "completions of a prefix")
     how = asdict(settings) | {"agent": completer.agent, "sampling": completer.sampling, "model": completer.model}
     how |= {"env_args": env_args} if env_args else {}
     with LogWriter(out, replace(header, process=how)) as writer:
@@ -250,10 +250,13 @@ def _before(writer: LogWriter, trajectories: Sequence[Trajectory]) -> list[Traje
     return found
 
 
-def _check_agent(agent: Agent, make: Callable[[], gym.Env], settings: Settings) -> None:
-    """Refuse an agent that cannot complete a prefix, or only in one way where several are asked for."""
+def check_agent(agent: Agent, make: Callable[[], gym.Env], count: int, what: str) -> None:
+    """Refuse an agent that cannot go on from a prefix, or only in one way where several are asked for.
+
+    `count` and `what` are asked for: 20, "completions of a prefix". Raises ValueError, with the reason.
+    """
     why = None
-    same = f"all {settings.completions} completions of a prefix would be the same" if settings.completions > 1 else None
+    same = f"all {count} {what} would be the same" if count > 1 else None
     if isinstance(agent, ReplayAgent):
         why = "a log holds its own episodes only"
     elif isinstance(agent, LMAgent) and agent.sampling.temperature == 0:
@@ -266,7 +269,7 @@ def _check_agent(agent: Agent, make: Callable[[], gym.Env], settings: Settings) 
             why = same
         env.close()
     if why:
-        raise ValueError(f"{agent.name} cannot sample completions: {why}; give the model that sampled the log, with a temperature")
+        raise ValueError(f"{agent.name} cannot sample {what.split()[0]}: {why}; give a language model, with a temperature")
 
 
 def _print_counts(found: Sequence[Trajectory]) -> None:

@@ -54,7 +54,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     logps: tuple[float, ...] | None = None
     """the model's own log-probabilities of them (temperature 1, nothing cut off)"""
     value: float | None = None
-    """the critic's value of the state before this action"""
+    """the value of the state before this action, a critic's or a search's"""
     target: float | None = None
     """a credit from search: r + V(s') - V(s)"""
     info: dict[str, Any] = {}
@@ -96,6 +96,8 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     """fingerprint of the sampling model's weights; "" where no model sampled"""
     process: dict[str, Any] = {}
     """how the process scores were made (`rollouts.process`), where there are any"""
+    search: dict[str, Any] = {}
+    """how the trees were grown that the episodes are paths of (`rollouts.tree`), where they are"""
     format: str = FORMAT
     version: int = VERSION
 
@@ -151,16 +153,23 @@ class LogWriter:
         if fresh or self.path.stat().st_size == 0:
             self._file.write(header.encode())
 
-    def append(self, trajectory: Trajectory) -> None:
-        """Write one episode, whole and at once.
+    def append(self, *trajectories: Trajectory) -> None:
+        """Write episodes, whole and at once.
 
         Raises:
-            LogError: a reward, log-probability, value or target that is not finite, or logps that do not match tokens.
+            LogError: a reward, log-probability, value or target that is not finite, or logps that do not match tokens. Then none
+                of them is written.
         """
-        if fault := _fault(trajectory):
-            raise LogError(f"refused to write {trajectory.task} seed {trajectory.seed} to {self.path}: {fault}")
-        self._file.write(msgspec.json.encode(trajectory) + b"\n")
-        self.written.add((trajectory.task, trajectory.seed))
+        for trajectory in trajectories:
+            if fault := _fault(trajectory):
+                raise LogError(f"refused to write {trajectory.task} seed {trajectory.seed} to {self.path}: {fault}")
+        self._file.write(b"".join(msgspec.json.encode(trajectory) + b"\n" for trajectory in trajectories))
+        self.written |= {(trajectory.task, trajectory.seed) for trajectory in trajectories}
+
+    def rewind(self, size: int) -> None:
+        """Cut off the lines after the first `size` bytes, and forget them."""
+        self._file.truncate(size)
+        self._remember(read(self.path))
 
     def __enter__(self) -> LogWriter:
         return self
@@ -171,7 +180,7 @@ class LogWriter:
 
     def _resume(self, header: Header) -> None:
         if header.encode().startswith(self.path.read_bytes()[: 1 << 20]):  # stopped within the very first line
-            _cut_tail(self.path)
+            cut_tail(self.path)
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the unfinished line is said below, once it is sure that this is our log
@@ -184,8 +193,11 @@ class LogWriter:
                     f"{self.path} was made with {field_}={getattr(there, field_)!r}, now it is {getattr(header, field_)!r}: "
                     "give the same settings to go on with it, or another --out"
                 )
-        if cut := _cut_tail(self.path):
+        if cut := cut_tail(self.path):
             warnings.warn(f"{self.path}: cut off an unfinished last line of {cut} bytes", stacklevel=3)
+        self._remember(log)
+
+    def _remember(self, log: Log) -> None:
         self.previous = [t for t in log.trajectories if t.end is not End.ERROR]
         self.failed = [t for t in log.trajectories if t.end is End.ERROR]
         self.written = {(t.task, t.seed) for t in self.previous}
@@ -248,7 +260,7 @@ def _fault(trajectory: Trajectory) -> str | None:
     return None
 
 
-def _cut_tail(path: Path) -> int:
+def cut_tail(path: Path) -> int:
     """Cut off what follows the last line break; returns how many bytes that were."""
     with open(path, "r+b") as file:
         size = end = file.seek(0, os.SEEK_END)

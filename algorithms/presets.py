@@ -60,15 +60,24 @@ OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out=())
 TRAINING = {
     "tiny": {
         "sft": Training(lr=2e-3, critic_lr=0.0, epochs=8, min_steps=60, batch=64, micro_tokens=4096),
+        "rejection": Training(lr=2e-4, critic_lr=0.0, epochs=1, min_steps=2, batch=64, micro_tokens=4096),
         "oreo": Training(lr=1e-4, critic_lr=1e-3, epochs=1, min_steps=2, batch=128, micro_tokens=4096, critic_start=0.25),
     },
     "tiny-alfworld": {
         "sft": Training(lr=2e-3, critic_lr=0.0, epochs=2, min_steps=60, batch=8, micro_tokens=4096),
+        "rejection": Training(lr=3e-4, critic_lr=0.0, epochs=1, min_steps=2, batch=8, micro_tokens=4096),
         "oreo": Training(lr=3e-4, critic_lr=1e-3, epochs=1, min_steps=2, batch=32, micro_tokens=4096, critic_start=0.25),
     },
     "paper": {
         "sft": Training(lr=2e-5, critic_lr=0.0, epochs=3),
+        "rejection": Training(lr=5e-6, critic_lr=0.0),
         "oreo": Training(),
+        "dqo": Training(lr=5e-7, critic_lr=5e-6, batch=256, max_length=4096),
+        "dro": Training(lr=5e-7, critic_lr=5e-6, batch=256, max_length=4096),
+        "dvo": Training(lr=5e-7, critic_lr=0.0, epochs=3, warmup=0.1, max_length=1792),
+        "dpo": Training(lr=5e-7, critic_lr=0.0),
+        "step_dpo": Training(lr=5e-7, critic_lr=0.0, epochs=3),
+        "kto": Training(lr=5e-8, critic_lr=0.0),
     },
     "lora": {
         "sft": Training(lr=2e-4, critic_lr=0.0, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=2048),

@@ -118,7 +118,7 @@ def _names(left: Node, right: Node) -> bool:
     if isinstance(left, Symbol | Text):
         return True
     if not variables(left):
-        return not isinstance(left, Number) and _by_value(left, right).same is True
+        return not isinstance(left, Number) and compare(left, right).same is True
     if _is_label(left):
         return True
     return not variables(right) and right != Number(Fraction(0)) and len(variables(left)) > 1

@@ -42,6 +42,7 @@ _WORDS = re.compile(r"[^\W\d_]+(?:[ '-]+[^\W\d_]+)*[ '-]+[^\W\d_]{2,}|[^\W\d_]{2
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*\.?")
 _MONEY = {"£": "sterling", "€": "euros"}
 _HYPHENATED = re.compile(r"-(?=[A-Za-z]{4,})")
+_BRACED = re.compile(r"\{([A-Za-z]{2,})\}")  # as MATH's answers are published: 440{cm}^2
 _PER = re.compile(r"/\s*(?:([A-Za-z]{3,}(?![\w(]))|\\(?:text|mbox|mathrm)\s*\{\s*([A-Za-z ]+)\}?)\}?")
 _SEPARATOR = re.compile(r"[,;]|\\(?:text|mbox|textrm|mathrm)\s*\{\s*,?\s*(?:and|or)\s*\}|(?:and|or)\b")
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|textnormal|mathrm|mathbf|operatorname)\s*\*?\{([^{}]*)\}")
@@ -197,7 +198,7 @@ class _Parser(Scanner):
             self.at += 1
             spaced = True
         while len(words) < MAX_WORDS and not _SEPARATOR.match(self.text, self.at):
-            if match := self.take(_TEXT):
+            if match := self.take(_TEXT) or self.take(_BRACED):
                 words.extend(match[1].split())
             elif match := self.unit_word(spaced or bool(words)):
                 words.append(match)

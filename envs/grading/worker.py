@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 MAX_MEMORY = 2 * 2**30
 """Bytes of address space."""
@@ -86,7 +86,7 @@ def _judges() -> dict[str, Callable[..., bool | None]]:
     def simplifies(got: str, expected: str) -> bool:
         """The two published checkers' last resort: the difference simplifies to 0, or is less than 0.001."""
         seed(0)
-        a, b = (latex2sympy(text) for text in (got, expected))
+        a, b = cast(list[Any], [latex2sympy(text) for text in (got, expected)])
         if a == b or simplify(a - b) == 0:
             return True
         return bool(abs(N(a) - N(b)) < 1e-3)

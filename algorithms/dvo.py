@@ -69,9 +69,8 @@ def target_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | No
     lacking = [i for i, row in enumerate(rows) if row.target is None]
     if lacking:
         raise ValueError(
-            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is number {lacking[0] + 1} of "
-            "the log): DVO learns from Step.target, which python -m rollouts.tree writes, or python -m algorithms.credit with a "
-            "trained value model"
+            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is number {lacking[0] + 1}): "
+            "DVO learns from Step.target, which python -m rollouts.tree writes"
         )
     return list(rows)
 

@@ -261,8 +261,8 @@ class Learner:
         if faults := [name for name, value in metrics.items() if not math.isfinite(value)]:
             kept = f"the last good state is in {self._state}" if self._state.exists() else "no state had been saved yet"
             raise TrainingFault(
-                f"{self.method.name}: {faults[0]} is {metrics[faults[0]]} at step {self.step} on examples {chosen[:8].tolist()}...; "
-                f"{kept}; lower --lr or --critic-lr, or look at these rows"
+                f"{self.method.name}: {faults[0]} is {metrics[faults[0]]} at step {self.step} on examples "
+                f"{chosen[:8].tolist()}...; {kept}; lower --lr or --critic-lr, or look at these rows"
             )
 
     @property

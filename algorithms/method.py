@@ -37,7 +37,7 @@ class Method:
     group: int = 1
     """examples that belong together and stay adjacent: 2 for pairs"""
     mismatched: Callable[[Sequence[Row]], list[Row]] | None = None
-    """rows whose mean log-ratio is the step's reference point (`Outputs.reference_point`), taken before the step without gradient"""
+    """rows whose mean log-ratio is the step's reference point (`Outputs.reference_point`), taken before it without gradient"""
     reference: bool = False
     """needs the frozen reference's log-probabilities"""
     value: bool = False

@@ -49,7 +49,8 @@ def literal_lambda_return(
 ) -> Tensor:
     """DQO's lambda-return as it is printed (before Eq. 4.6), float [B, S], without gradient; only for reproducing its Table 5.
 
-        G_s = (1 - lam) sum_{n=1}^{H-s} lam^(n-1) G^(n)_s,    G^(n)_s = sum_{l<n} gamma^l (r - beta log_ratio)_{s+l} + gamma^n V_{s+n}
+        G_s = (1 - lam) sum_{n=1}^{H-s} lam^(n-1) G^(n)_s
+        G^(n)_s = sum_{l<n} gamma^l (r - beta log_ratio)_{s+l} + gamma^n V_{s+n}
 
     with decisions 1..H. The weights sum to 1 - lam^(H-s) and not to 1, the last reward is never reached, and the last decision's
     return is 0: at lam = 1 it is 0 everywhere, so callers take `lambda_return` there.

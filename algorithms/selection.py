@@ -54,13 +54,17 @@ def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def distinct(rows: Sequence[Row]) -> list[Row]:
     """The rows without those that say the same as an earlier one."""
-    return list({row.tokens: row for row in reversed(rows)}.values())[::-1]
+    found: dict[tuple[int, ...], Row] = {}
+    for row in rows:
+        found.setdefault(row.tokens, row)
+    return list(found.values())
 
 
 def balanced(rows: Sequence[Row], most: int, rng: random.Random) -> list[Row]:
     """At most `most` solved and `most` failed rows of each task, and no more solved than failed ones (but one).
 
-    The rule of OREO's data for 7B models: of n+ solved and n- failed samples it keeps min(n+, max(n-, 1)), at most 4, and min(n-, 4).
+    The rule of OREO's data for 7B models: of n+ solved and n- failed samples it keeps min(n+, max(n-, 1)), at most 4, and
+    min(n-, 4).
     """
     kept: list[Row] = []
     for group in by_task(rows).values():
@@ -113,8 +117,8 @@ def step_pairs(rows: Sequence[Row], most: int, rng: random.Random) -> list[Row]:
     lacking = [i for i, row in enumerate(rows) if row.target is None]
     if lacking:
         raise ValueError(
-            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is number {lacking[0] + 1} of the "
-            "log): pairs of steps are told apart by Step.target, which python -m rollouts.tree writes"
+            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is number {lacking[0] + 1}): "
+            "pairs of steps are told apart by Step.target, which python -m rollouts.tree writes"
         )
     found: list[Row] = []
     for group in by_task(rows).values():

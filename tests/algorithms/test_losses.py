@@ -83,8 +83,8 @@ def test_dqo_takes_the_logged_policy_where_it_is_logged() -> None:
 
 
 def test_dro() -> None:
-    """One decision a row: LR = -0.2 and 0.4, r = 1 and 0; beta = 0.5: V + beta LR - r = 0.6 - 0.1 - 1 = -0.5 and 0.1 + 0.2 = 0.3."""
-    outputs, batch = example()
+    """One decision a row: LR = -0.2 and 0.4, r = 1 and 0; beta = 0.5: V + beta LR - r = 0.6 - 0.1 - 1 = -0.5 and 0.3."""
+    _, batch = example()
     whole = Batch(batch.tokens, batch.decision, batch.start[:, :1], batch.mask[:, :1], torch.tensor([[1.0], [0.0]], dtype=F))
     scores = Outputs(
         torch.tensor([[-2.2], [-0.6]], dtype=F, requires_grad=True),

@@ -84,7 +84,7 @@ def test_the_kl_term_pulls_to_the_reference() -> None:
 def test_response_level_fixes_whole_episodes_and_not_their_tokens() -> None:
     """OREO's Eq. 10 with V free reaches the optimal probability of every episode, since all episodes are there."""
     mdp = MDPS["tree"]
-    best_value, best_policy = mdp.optimum()
+    _, best_policy = mdp.optimum()
     _, policy = fit(mdp, oreo.loss, oreo.Config(level="response", beta=mdp.beta, kl=0.0), steps=4000)
     batch, state, action = mdp.batch()
 
@@ -98,7 +98,7 @@ def test_response_level_fixes_whole_episodes_and_not_their_tokens() -> None:
 def test_dro_learns_the_value_of_the_prompt_and_the_probabilities_of_responses() -> None:
     """One decision an episode: V(x) is V* of the root, and pi(y | x) = ref(y | x) exp((r - V(x)) / beta)."""
     mdp = MDPS["tree"]
-    best_value, best_policy = mdp.optimum()
+    best_value, _ = mdp.optimum()
     batch, state, action = mdp.batch()
     logits = mdp.ref_logits.clone().requires_grad_()
     root = torch.zeros((), dtype=torch.float64, requires_grad=True)

@@ -9,18 +9,17 @@ regressed onto it. There is no critic in training. docs/algorithms/dvo.md explai
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from algorithms.batch import Batch, Outputs, Row
+from algorithms.batch import Batch, Outputs
 from algorithms.job import main
 from algorithms.method import Method
 from algorithms.returns import mean_over_decisions
+from algorithms.selection import credited_rows
 
 
 @dataclass(frozen=True)
@@ -60,27 +59,12 @@ def _mean_where(x: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen, x, torch.zeros_like(x)).sum() / chosen.sum().clamp(min=1)
 
 
-def target_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | None = None) -> list[Row]:
-    """The rows whose every step has a credit.
-
-    Raises:
-        ValueError: some or all have none.
-    """
-    lacking = [i for i, row in enumerate(rows) if row.target is None]
-    if lacking:
-        raise ValueError(
-            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is number {lacking[0] + 1}): "
-            "DVO learns from Step.target, which python -m rollouts.tree writes"
-        )
-    return list(rows)
-
-
 METHOD = Method(
     name="dvo",
     config=Config,
     loss=loss,
     level=lambda config: config.level,
-    rows=target_rows,
+    rows=credited_rows,
     reference=True,
 )
 

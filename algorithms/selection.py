@@ -44,6 +44,21 @@ def solved_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | No
     return solved
 
 
+def credited_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | None = None) -> list[Row]:
+    """Every row, where each of their steps has a credit.
+
+    Raises:
+        ValueError: some have none.
+    """
+    lacking = [number for number, row in enumerate(rows, 1) if row.target is None]
+    if lacking or not rows:
+        raise ValueError(
+            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (first number {(lacking or [0])[0]}): "
+            "this learner needs Step.target, which python -m rollouts.tree writes"
+        )
+    return list(rows)
+
+
 def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """The rows of each task, in the order of the log."""
     found: dict[str, list[Row]] = defaultdict(list)
@@ -114,12 +129,7 @@ def step_pairs(rows: Sequence[Row], most: int, rng: random.Random) -> list[Row]:
     Raises:
         ValueError: rows without targets, or no two rows of a task part after a common beginning with different credits.
     """
-    lacking = [i for i, row in enumerate(rows) if row.target is None]
-    if lacking:
-        raise ValueError(
-            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is number {lacking[0] + 1}): "
-            "pairs of steps are told apart by Step.target, which python -m rollouts.tree writes"
-        )
+    credited_rows(rows)
     found: list[Row] = []
     for group in by_task(rows).values():
         siblings = _siblings(group)

@@ -107,8 +107,8 @@ def fit(
     mdp: TokenMDP,
     loss: Loss,
     config: Any,
-    steps: int = 2000,
-    lr: float = 0.05,
+    steps: int = 600,
+    lr: float = 0.1,
     value: Tensor | None = None,
     change: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> tuple[Tensor, Tensor]:

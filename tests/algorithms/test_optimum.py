@@ -85,7 +85,7 @@ def test_response_level_fixes_whole_episodes_and_not_their_tokens() -> None:
     """OREO's Eq. 10 with V free reaches the optimal probability of every episode, since all episodes are there."""
     mdp = MDPS["tree"]
     _, best_policy = mdp.optimum()
-    _, policy = fit(mdp, oreo.loss, oreo.Config(level="response", beta=mdp.beta, kl=0.0), steps=4000)
+    _, policy = fit(mdp, oreo.loss, oreo.Config(level="response", beta=mdp.beta, kl=0.0), steps=1500)
     batch, state, action = mdp.batch()
 
     def episodes(table: torch.Tensor) -> torch.Tensor:
@@ -104,7 +104,7 @@ def test_dro_learns_the_value_of_the_prompt_and_the_probabilities_of_responses()
     root = torch.zeros((), dtype=torch.float64, requires_grad=True)
     one = Batch(batch.tokens, batch.decision, batch.start[:, :1], batch.mask[:, :1], batch.reward.sum(1, keepdim=True))
     optimizer = torch.optim.Adam([logits, root], lr=0.05)
-    for _ in range(3000):
+    for _ in range(1500):
         outputs = outputs_of(mdp, logits, torch.zeros(len(mdp.index), dtype=torch.float64), state, action)
         whole = replace(
             outputs,
@@ -122,7 +122,7 @@ def test_dro_learns_the_value_of_the_prompt_and_the_probabilities_of_responses()
 def test_the_monte_carlo_value_is_the_mean_return_of_the_log() -> None:
     """Every episode once: V(s) is the plain mean of the returns of the episodes through s, and no soft value."""
     mdp = MDPS["tree"]
-    found, policy = fit(mdp, value.loss, value.Config(), steps=3000)
+    found, policy = fit(mdp, value.loss, value.Config(), steps=1200)
     lengths = {e: len(e) for e in mdp.episodes}
     for state, i in mdp.index.items():
         # Each row's mean over its own decisions weighs short episodes more.

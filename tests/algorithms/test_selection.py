@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from algorithms import dvo, rejection
+from algorithms import rejection
 from algorithms.batch import Row
 from algorithms.selection import (
     balanced,
     capped,
+    credited_rows,
     distinct,
     mismatched,
     response_pairs,
@@ -98,7 +99,7 @@ def test_steps_of_equal_credit_and_of_other_tasks_are_no_pairs() -> None:
 
 def test_credits_are_asked_for() -> None:
     rows = [row("t", True, 1, target=(0.5,)), row("t", False, 2)]
-    for choose in (lambda: step_pairs(rows, 4, rng()), lambda: dvo.target_rows(rows)):
+    for choose in (lambda: step_pairs(rows, 4, rng()), lambda: credited_rows(rows)):
         with pytest.raises(ValueError, match=r"1 of 2 episodes have no credit.*number 2.*rollouts\.tree"):
             choose()
 

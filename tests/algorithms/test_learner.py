@@ -15,10 +15,11 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.checkpoint import Base, Loaded, load, save
 from agents.model import ActorCritic
-from algorithms import oreo, sft
+from algorithms import dpo, dqo, dro, kto, oreo, sft
 from algorithms.batch import Row, collate
 from algorithms.learner import Learner, Training, TrainingFault, compute_outputs, cut, step_rows
 from algorithms.method import Method
+from algorithms.selection import mismatched
 
 
 def rows(count: int, seed: int = 0) -> list[Row]:
@@ -60,12 +61,21 @@ def shaken(learner: Learner) -> Learner:
     return learner
 
 
-@pytest.mark.parametrize("config", [sft.Config(), *(oreo.Config(level=level) for level in ("token", "step", "response"))])
+LEARNERS = [
+    (sft.METHOD, sft.Config()),
+    *((oreo.METHOD, oreo.Config(level=level)) for level in ("token", "step", "response")),
+    (dqo.METHOD, dqo.Config(lam=0.9)),
+    (dro.METHOD, dro.Config()),
+    (dpo.METHOD, dpo.Config()),
+    (kto.METHOD, kto.Config()),
+]
+
+
+@pytest.mark.parametrize(("method", "config"), LEARNERS, ids=lambda x: getattr(x, "name", ""))
 def test_accumulation_is_exact_for_unequal_lengths(
-    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, config: object
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, method: Method, config: object
 ) -> None:
-    """One pass over 8 rows, and micro-batches of different numbers of rows: the same gradient."""
-    method = sft.METHOD if isinstance(config, sft.Config) else oreo.METHOD
+    """One pass over 8 examples, and micro-batches of different numbers of rows: the same gradient, KTO's z included."""
     budget = 40
     assert len({len(part) for part in cut([[rows(24)[i]] for i in step_rows(24, 8, 0, 0)], budget)}) > 1
     whole, parts = (
@@ -76,6 +86,36 @@ def test_accumulation_is_exact_for_unequal_lengths(
     assert all(gradient.abs().max() > 0 for gradient in whole)
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_pairs_stay_adjacent_in_every_micro_batch(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    made = learner(dpo.METHOD, small_lm, tokenizer, tmp_path, dpo.Config(pairs=12), batch=5, micro_tokens=60)
+    assert all(len(group) == 2 and group[0].sign == 1 and group[1].sign == -1 for group in made.groups)
+    assert made.steps == round(12 / 5)
+    micros = made._micro_batches(made.groups)
+    assert len(micros) > 1
+    for micro in micros:
+        assert micro.sign is not None and micro.sign.tolist() == [1, -1] * (len(micro.sign) // 2)
+
+
+def test_the_reference_point_is_the_mean_log_ratio_of_mismatched_rows(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """0 at the start, where policy and reference are one; else the mean over single rows, but never below 0."""
+    fresh = learner(kto.METHOD, small_lm, tokenizer, tmp_path)
+    point = fresh._reference_point(fresh.groups[:6])
+    assert point is not None and point.item() == 0.0
+    moved = shaken(learner(kto.METHOD, small_lm, tokenizer, tmp_path, micro_tokens=50))
+    ratios = []
+    for row in mismatched([row for group in moved.groups[:6] for row in group]):
+        batch = collate([row], "response")
+        outputs = compute_outputs(moved.model, batch, kto.METHOD, kto.Config())
+        assert outputs.ref_logp is not None
+        ratios.append((outputs.logp - outputs.ref_logp).sum().item())
+    found = moved._reference_point(moved.groups[:6])
+    assert found is not None and found.item() == pytest.approx(max(0.0, sum(ratios) / 6), abs=1e-4)
 
 
 def test_every_step_draws_a_fixed_number_of_rows_and_every_epoch_all() -> None:

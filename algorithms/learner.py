@@ -80,14 +80,27 @@ class TrainingFault(RuntimeError):
 
 def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config: Any) -> Outputs:
     """One forward pass: what the learner's loss needs of a batch."""
-    kl = method.kl(config)
-    scores: Scores = model(batch.tokens, batch.decision >= 0, batch.start, reference=method.reference, kl=kl, value=method.value)
+    kind = method.kl(config)
+    exact = kind == "exact"
+    scores: Scores = model(batch.tokens, batch.decision >= 0, batch.start, reference=method.reference, kl=exact, value=method.value)
+    kl = scores.kl
+    if kind == "k3":
+        assert scores.ref_logp is not None  # a learner with a KL has a reference
+        kl = k3(scores.logp - scores.ref_logp)
     return Outputs(
         logp=gather_decisions(scores.logp, batch),
         ref_logp=None if scores.ref_logp is None else gather_decisions(scores.ref_logp, batch),
         value=None if scores.value is None else scores.value * batch.mask,
-        kl=None if scores.kl is None else row_mean(scores.kl, batch),
+        kl=None if kl is None else row_mean(kl, batch),
     )
+
+
+def k3(log_ratio: Tensor) -> Tensor:
+    """Schulman's estimate of KL(pi || ref) at each token, exp(-log_ratio) + log_ratio - 1: never negative.
+
+    Unbiased only where the tokens were sampled from pi; on a log it holds back the tokens that are there and no others.
+    """
+    return torch.exp(-log_ratio) + log_ratio - 1
 
 
 def step_rows(count: int, batch: int, step: int, seed: int) -> np.ndarray:

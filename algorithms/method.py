@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -42,8 +42,8 @@ class Method:
     """needs the frozen reference's log-probabilities"""
     value: bool = False
     """needs a critic"""
-    kl: Callable[[Any], bool] = lambda _: False
-    """needs the exact KL, from its config"""
+    kl: Callable[[Any], Literal["exact", "k3"] | None] = lambda _: None
+    """the KL that it needs, from its config: exact over the vocabulary, or estimated on the log's tokens"""
     weight: Callable[[Batch], Tensor] = row_count
     """a micro-batch's share of the optimiser step: what the loss is a mean over"""
     after: Method | None = None

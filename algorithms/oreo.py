@@ -10,6 +10,7 @@ V(s) - V(s') = r - beta * log(pi / ref). docs/algorithms/oreo.md explains each m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +39,9 @@ class Config:
     """discount from one decision to the next; the paper has none"""
     kl: float | None = None
     """weight of the exact KL(pi || ref), the paper's alpha; default by level: token 0.01, step 0.1, response 0.3"""
+
+    kl_estimate: Literal["exact", "k3"] = "exact"
+    """exact: over the whole vocabulary; k3: exp(-log_ratio) + log_ratio - 1 on the log's tokens, cheaper and biased"""
 
     @property
     def alpha(self) -> float:
@@ -89,7 +93,7 @@ METHOD = Method(
     rows=training_rows,
     reference=True,
     value=True,
-    kl=lambda config: config.alpha != 0,
+    kl=lambda config: config.kl_estimate if config.alpha else None,
     after=sft.METHOD,
 )
 

@@ -17,7 +17,7 @@ from agents.checkpoint import Base, Loaded, load, save
 from agents.model import ActorCritic
 from algorithms import dpo, dqo, dro, kto, oreo, sft
 from algorithms.batch import Row, collate
-from algorithms.learner import Learner, Training, TrainingFault, compute_outputs, cut, step_rows
+from algorithms.learner import Learner, Training, TrainingFault, compute_outputs, cut, k3, step_rows
 from algorithms.method import Method
 from algorithms.selection import mismatched
 
@@ -64,6 +64,7 @@ def shaken(learner: Learner) -> Learner:
 LEARNERS = [
     (sft.METHOD, sft.Config()),
     *((oreo.METHOD, oreo.Config(level=level)) for level in ("token", "step", "response")),
+    (oreo.METHOD, oreo.Config(kl_estimate="k3")),
     (dqo.METHOD, dqo.Config(lam=0.9)),
     (dro.METHOD, dro.Config()),
     (dpo.METHOD, dpo.Config()),
@@ -116,6 +117,20 @@ def test_the_reference_point_is_the_mean_log_ratio_of_mismatched_rows(
         ratios.append((outputs.logp - outputs.ref_logp).sum().item())
     found = moved._reference_point(moved.groups[:6])
     assert found is not None and found.item() == pytest.approx(max(0.0, sum(ratios) / 6), abs=1e-4)
+
+
+def test_the_k3_estimate_of_the_kl(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    """By hand: exp(-0.5) + 0.5 - 1 and exp(1) - 1 - 1; 0 where policy and reference are one; a row's mean over its tokens."""
+    expected = torch.tensor([math.exp(-0.5) - 0.5, math.e - 2, 0.0])
+    torch.testing.assert_close(k3(torch.tensor([0.5, -1.0, 0.0])), expected)
+    config = oreo.Config(level="step", kl_estimate="k3")
+    moved = shaken(learner(oreo.METHOD, small_lm, tokenizer, tmp_path, config))
+    batch = collate(rows(3), "token")
+    token = compute_outputs(moved.model, batch, oreo.METHOD, config)
+    assert token.ref_logp is not None and token.kl is not None
+    by_token = k3(token.logp - token.ref_logp) * batch.mask
+    torch.testing.assert_close(token.kl, by_token.sum(1) / batch.mask.sum(1), atol=1e-6, rtol=1e-5)
+    assert compute_outputs(moved.model, batch, oreo.METHOD, oreo.Config(kl=0.0)).kl is None
 
 
 def test_every_step_draws_a_fixed_number_of_rows_and_every_epoch_all() -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/compare.py out/compare/math-0 out/compare/math-1 ...
 
-Success is the mean over the runs. The gain's first interval is over tasks (all runs' pairs pooled: what other tasks would give), the
-second, from three runs on, over runs (Student's t: what other seeds would give).
+Success is the mean over the runs. The gain's first interval is over tasks (all runs' pairs pooled: what other tasks would give),
+the second, from three runs on, over runs (Student's t: what other seeds would give).
 """
 
 from __future__ import annotations

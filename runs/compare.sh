@@ -15,11 +15,11 @@ for seed in "${seeds[@]}"; do
     run=$out/$env-$seed
     python -m algorithms.oreo --env "$env" --seed "$seed" --out "$run" # demonstrations, sft, rollouts and oreo
     for learner in rejection dpo kto dro dqo; do
-        python -m algorithms.$learner --env "$env" --data "$run/rollouts.jsonl" --model "$run/sft" --seed "$seed" --out "$run"
+        python -m algorithms.$learner --env "$env" --data "$run/rollouts.jsonl" --model "$run/sft" --preset tiny --seed "$seed" --out "$run"
     done
     python -m rollouts.tree --env "$env" --agent "$run/sft" --split train --seed "$seed" "${trees[@]}" --max-new-tokens $tokens --out "$run/tree.jsonl"
     for learner in dvo step_dpo; do
-        python -m algorithms.$learner --env "$env" --data "$run/tree.jsonl" --model "$run/sft" --seed "$seed" --out "$run"
+        python -m algorithms.$learner --env "$env" --data "$run/tree.jsonl" --model "$run/sft" --preset tiny --seed "$seed" --out "$run"
     done
     for model in sft oreo rejection dpo kto dro dqo dvo step_dpo; do
         for split in "${splits[@]}"; do

@@ -2,7 +2,7 @@
 
 The answer is found by `envs.grading.extract`, read by `envs.grading.expression`, and compared by `envs.grading.compare`:
 texts, exact numbers, structures, values. What these rules cannot tell is asked of computer algebra (`envs.grading.symbolic`)
-in a process that can be killed. Any text may come in: nothing here raises, hangs, or takes a time-out for a wrong answer.
+in a process that can be killed. Any text may come in: no text raises, hangs, or has a time-out taken for a wrong answer.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ RULES: dict[str, Callable[[str, str], bool | None]] = {
 def grade(response: str, reference: str, kind: Kind | None = None, choices: Sequence[str] = (), rules: str | None = None) -> Grade:
     """Compare the final answer of `response` with that of `reference` (a worked solution or a bare answer).
 
-    The answer is that of the last closed `\\boxed{...}`; the last `#### x`; "Final Answer: x"; "the answer is x"; then, with
-    no explicit marker, the last number (a number is wanted), the last letter (a choice is wanted) or the whole text if it is
-    one line.
+    The answer is that of the last closed `\\boxed{...}`; else of the last of `#### x`, "Final Answer: x" and "the answer is x";
+    else, with no explicit marker, the last number (a number is wanted), the letter that is meant (a choice is wanted), the last
+    formula (maths is wanted) or the whole text if it is one line. What is said in thought does not count.
 
     Args:
         response: any text.

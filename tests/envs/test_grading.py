@@ -361,7 +361,7 @@ def test_time_is_linear_on_hostile_text(unit: str) -> None:
     start = time.perf_counter()
     grade(unit * 50_000, "7")
     grade("7", unit * 50_000)
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize(("name", "split"), [("gsm8k", "train"), ("gsm8k", "test"), ("math", "train"), ("math", "test")])

@@ -58,7 +58,7 @@ class Loaded:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def fingerprint(lm: PreTrainedModel) -> str:
+def fingerprint(lm: torch.nn.Module) -> str:
     """A short hash of a model's weights: names, shapes and up to 1,024 evenly spread values of each tensor.
 
     Values are rounded to bfloat16 first, so that a model has one fingerprint whatever type it was loaded in.

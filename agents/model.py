@@ -8,7 +8,8 @@ Three critics, and full or LoRA training (`rank`) of the policy:
 | `lora`     | the frozen base with an adapter of its own               | one adapter             |
 | `shared`   | the policy's own trunk, its gradient scaled              | none                    |
 
-The reference is the model that training starts from: the frozen base with its adapters off under LoRA, a frozen copy otherwise.
+The reference is the model that training starts from (the frozen base with its adapters off under LoRA, a frozen copy otherwise),
+unless another one is given.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class ActorCritic(nn.Module):
     Args:
         lm: the causal language model that training starts from; it becomes the policy (and is changed in place).
         critic: which critic to add, or None for a policy alone.
-        reference: keep a frozen reference (free under LoRA).
+        reference: keep a frozen copy of `lm` as the reference (free under LoRA), or this other model.
         rank: LoRA rank of the policy, and of the `lora` critic, at scale 2; 0 trains all weights.
         trunk_gradient: with the `shared` critic, the share of the value loss's gradient that reaches the policy's trunk.
     """
@@ -72,7 +73,7 @@ class ActorCritic(nn.Module):
         self,
         lm: PreTrainedModel,
         critic: CriticKind | None = None,
-        reference: bool = False,
+        reference: bool | PreTrainedModel = False,
         rank: int = 0,
         trunk_gradient: float = 0.1,
     ) -> None:
@@ -81,7 +82,9 @@ class ActorCritic(nn.Module):
             raise ValueError(f"critic='lora' puts an adapter on the base and needs rank >= 1, got rank={rank}")
         _check_head(lm)
         self.critic_kind, self.rank, self.trunk_gradient = critic, rank, trunk_gradient
-        self.reference = copy.deepcopy(lm).requires_grad_(False) if reference and not rank else None
+        if reference is True:
+            reference = False if rank else copy.deepcopy(lm)
+        self.reference = reference.requires_grad_(False) if isinstance(reference, PreTrainedModel) else None
         self.critic = copy.deepcopy(lm.base_model).requires_grad_(True) if critic == "separate" else None
         width = cast(nn.Embedding, lm.get_input_embeddings()).weight.shape[-1]
         self.value_head = ValueHead(width) if critic else None
@@ -99,6 +102,24 @@ class ActorCritic(nn.Module):
         critic = [p for n, p in self.named_parameters() if _is_critic(n) and p.requires_grad]
         policy = [p for n, p in self.named_parameters() if not _is_critic(n) and p.requires_grad]
         return {"policy": policy, "critic": critic} if critic else {"policy": policy}
+
+    def take_critic(self, other: ActorCritic) -> None:
+        """Start from another model's critic: a copy of its trunk or adapter and of its value head.
+
+        Raises:
+            ValueError: one of the two has no critic, or they are of different kinds or sizes.
+        """
+        mine, theirs = ({n: p for n, p in model.named_parameters() if _is_critic(n)} for model in (self, other))
+        shapes, found = ({n: tuple(p.shape) for n, p in parameters.items()} for parameters in (mine, theirs))
+        if not mine or self.critic_kind != other.critic_kind or shapes != found:
+            sizes = [sum(map(Tensor.numel, parameters.values())) for parameters in (mine, theirs)]
+            raise ValueError(
+                f"a critic of kind {self.critic_kind} with {sizes[0]} parameters cannot start from one of kind {other.critic_kind} "
+                f"with {sizes[1]}: give one of the same kind and size"
+            )
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                parameter.copy_(theirs[name])
 
     def hidden(self, role: Role, tokens: Tensor) -> Tensor:
         """Final hidden states [B, T, D] of right-padded tokens [B, T] (causal, so that padding is never seen)."""

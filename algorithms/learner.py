@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
 import random
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -28,9 +27,13 @@ from torch import Tensor
 
 from agents import checkpoint
 from agents.checkpoint import Loaded
-from agents.model import ActorCritic, CriticKind, Scores
-from algorithms.batch import Batch, Outputs, Row, collate, gather_decisions, row_mean
+from agents.model import ActorCritic, CriticKind
+from algorithms.batch import Batch, Row, collate
 from algorithms.method import Method
+from algorithms.minibatch import compute_outputs, cut, step_rows
+from algorithms.runfiles import RunFiles
+from algorithms.selection import balanced
+from algorithms.validation import HeldOut
 from rollouts.progress import bar_columns, console
 
 
@@ -52,6 +55,9 @@ class Training:
     """most tokens (padding included) of one forward pass"""
     max_length: int = 2048
     """longest row; longer ones keep their first whole steps"""
+    balance: int = 0
+    """of each task at most so many solved and so many failed rows, and no more solved than failed (OREO's data for 7B models: 4);
+    0: all rows"""
     warmup: float = 0.03
     """share of the steps over which the learning rate rises; then it falls to 0 by a cosine"""
     critic_start: float = 0.0
@@ -69,60 +75,19 @@ class Training:
     precision: str = "no"
     """mixed precision: no, bf16"""
     save_every: int = 100
-    """optimiser steps between the states that a killed run goes on from"""
+    """optimiser steps between the states that a killed run goes on from; at most a tenth of the run"""
+    explode: float = 100.0
+    """a loss so many times the largest of the first ten steps stops the run"""
     tracker: str = "tensorboard"
     """any tracker that accelerate knows, or none"""
 
 
+EARLY = 10
+"""steps whose largest loss is the measure of an exploding one"""
+
+
 class TrainingFault(RuntimeError):
-    """The loss, or its gradient, is not a finite number any more."""
-
-
-def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config: Any) -> Outputs:
-    """One forward pass: what the learner's loss needs of a batch."""
-    kind = method.kl(config)
-    exact = kind == "exact"
-    scores: Scores = model(batch.tokens, batch.decision >= 0, batch.start, reference=method.reference, kl=exact, value=method.value)
-    kl = scores.kl
-    if kind == "k3":
-        assert scores.ref_logp is not None  # a learner with a KL has a reference
-        kl = k3(scores.logp - scores.ref_logp)
-    return Outputs(
-        logp=gather_decisions(scores.logp, batch),
-        ref_logp=None if scores.ref_logp is None else gather_decisions(scores.ref_logp, batch),
-        value=None if scores.value is None else scores.value * batch.mask,
-        kl=None if kl is None else row_mean(kl, batch),
-    )
-
-
-def k3(log_ratio: Tensor) -> Tensor:
-    """Schulman's estimate of KL(pi || ref) at each token, exp(-log_ratio) + log_ratio - 1: never negative.
-
-    Unbiased only where the tokens were sampled from pi; on a log it holds back the tokens that are there and no others.
-    """
-    return torch.exp(-log_ratio) + log_ratio - 1
-
-
-def step_rows(count: int, batch: int, step: int, seed: int) -> np.ndarray:
-    """The rows of one optimiser step: a fixed number out of one fresh permutation after another; long [min(batch, count)]."""
-    batch = min(batch, count)
-    places = np.arange(step * batch, (step + 1) * batch)
-    epochs = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in set((places // count).tolist())}
-    return np.array([epochs[place // count][place % count] for place in places.tolist()])
-
-
-def cut(groups: Sequence[Sequence[Row]], budget: int) -> list[list[Row]]:
-    """Sort by length and cut into micro-batches of at most `budget` tokens with padding; a group stays whole and adjacent.
-
-    A group that is larger than the budget goes alone.
-    """
-    found: list[list[Row]] = []
-    for group in sorted(groups, key=lambda group: max(map(len, group))):
-        if found and (len(found[-1]) + len(group)) * max(map(len, group)) <= budget:
-            found[-1].extend(group)
-        else:
-            found.append(list(group))
-    return found
+    """The loss, or its gradient, is not a finite number any more, or the loss has exploded."""
 
 
 class Learner:
@@ -132,9 +97,16 @@ class Learner:
         method, config: the learner and its settings.
         training: the shared settings.
         rows: the examples.
-        start: the model that training starts from; it is the reference too.
-        out: folder of the checkpoint; beside it `out-metrics.jsonl` and, until training ends, `out-state` (to go on after a kill).
+        start: the model that training starts from; it is the reference too, unless another is given.
+        out: folder of the checkpoint; beside it `out-metrics.jsonl` and, until training ends, `out-state` (to go on after a kill)
+            and `out-best` (the best checkpoint so far, where held-out tasks are played). After a fault, `out-last-good`.
         seed: of the order of rows.
+        reference: the frozen reference.
+        critic: a model whose critic this one's starts from.
+        held_out: tasks that decide which checkpoint is kept and when training stops.
+
+    Raises:
+        ValueError: the rows lack what the learner needs, or the critics do not fit.
     """
 
     def __init__(
@@ -146,11 +118,15 @@ class Learner:
         start: Loaded,
         out: Path,
         seed: int = 0,
+        reference: Loaded | None = None,
+        critic: ActorCritic | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         self.method, self.config, self.training, self.out, self.seed = method, config, training, out, seed
-        self.rows = method.rows(rows, config, random.Random(seed))
+        rng = random.Random(seed)
+        self.rows = method.rows(balanced(rows, training.balance, rng) if training.balance else rows, config, rng)
         self.groups = [self.rows[i : i + method.group] for i in range(0, len(self.rows), method.group)]
-        self.start = start
+        self.start, self.reference, self.held_out = start, reference, held_out
         if not training.rank:
             start.lm.float()  # steps of 1e-6 are lost in bfloat16 weights; `precision` chooses what the arithmetic is done in
         set_seed(seed)
@@ -165,10 +141,13 @@ class Learner:
         model = ActorCritic(
             start.lm,
             training.critic if method.value else None,
-            method.reference,
+            reference.lm if method.reference and reference else method.reference,
             training.rank,
             trunk_gradient=training.trunk_gradient,
         )
+        if critic is not None:
+            model.take_critic(critic)
+        self.files = RunFiles(out, self._describe(critic))
         self.pad = int(cast(int, start.tokenizer.pad_token_id or 0))
         rates = {"policy": training.lr, "critic": training.critic_lr}
         groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
@@ -180,27 +159,38 @@ class Learner:
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.schedule = schedule
         self.step = 0
+        self.early: list[float] = []  # the first losses
+        self.best: tuple[float, int] = (-1.0, 0)  # held-out success, and after which step
 
     def run(self) -> Path:
-        """Train to the end and write the checkpoint; returns its folder.
+        """Train to the end, or until held-out success stops rising, and write the checkpoint; returns its folder.
 
         Raises:
-            TrainingFault: loss or gradient became infinite or NaN; the last saved state stays.
+            TrainingFault: loss or gradient became infinite or NaN, or the loss exploded; the last saved state becomes a checkpoint.
         """
         # Not `train()`: dropout would make log pi of the same tokens differ between policy, reference and sampler.
         self.model.eval()
         self._resume()
+        if self.step:
+            console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
         self._track_start()
         columns = bar_columns(self.method.name, "{task.fields[shown]}")
         bar = Progress(*columns, console=console, disable=not self.accelerator.is_main_process)
         with bar:
             task = bar.add_task(self.method.name, total=self.steps, completed=self.step, shown="")
-            while self.step < self.steps:
-                metrics = self.train_step()
+            if self.held_out and not self.step:
+                self._validate()
+            while self.step < self.steps and not self._stale:
+                try:
+                    metrics = self.train_step()
+                except TrainingFault as fault:
+                    raise TrainingFault(f"{fault}; {self._keep_last_good()}") from None
                 self.step += 1
+                if self.held_out and (self.step % self.held_out.settings.every == 0 or self.step == self.steps):
+                    metrics["held_out"] = self._validate()
                 self._log(metrics)
                 bar.update(task, completed=self.step, shown=_shown(metrics))
-                if self.step % self.training.save_every == 0 and self.step < self.steps:
+                if self.step % self._save_every == 0 and self.step < self.steps:
                     self._save_state()
         self._finish()
         return self.out
@@ -215,6 +205,7 @@ class Learner:
         weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
         shares = weights / self._sum(weights.sum())
         totals: dict[str, Tensor] = {}
+        losses: list[Tensor] = []
         for index, (micro, share) in enumerate(zip(micros, shares, strict=True)):
             last = index + 1 == len(micros)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
@@ -222,6 +213,7 @@ class Learner:
                     outputs = compute_outputs(self.model, micro, self.method, self.config)
                     outputs.reference_point = point
                 loss, metrics = self.method.loss(outputs, micro, self.config)
+                losses.append(loss.detach())
                 # DDP averages over processes what is meant as a sum of shares.
                 self.accelerator.backward(loss * share * self.accelerator.num_processes)
             for name, metric in {"loss": loss.detach(), **metrics}.items():
@@ -231,16 +223,40 @@ class Learner:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
             found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
-        self._check(found, chosen)
+        self._check(found, mine, losses)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
         tokens = sum(len(row) for i in chosen for row in self.groups[i])
-        return found | {"tokens_per_second": tokens / (time.perf_counter() - began)}
+        return found | {"tokens": tokens, "tokens_per_second": tokens / (time.perf_counter() - began)}
 
     def _micro_batches(self, groups: Sequence[Sequence[Row]]) -> list[Batch]:
         level = self.method.level(self.config)
         return [collate(rows, level, self.pad).to(self.accelerator.device) for rows in cut(groups, self.training.micro_tokens)]
+
+    def _validate(self) -> float:
+        """Play the held-out tasks, and keep the model where it is the best so far; its success."""
+        assert self.held_out is not None
+        success = torch.zeros((), device=self.accelerator.device, dtype=torch.float64)
+        if self.accelerator.is_main_process:
+            success += self.held_out.success(self.accelerator.unwrap_model(self.model), self.start.tokenizer)
+        found = self._sum(success).item()  # the other processes add 0
+        if found > self.best[0]:
+            self.best = found, self.step
+            if self.accelerator.is_main_process:
+                self._save_checkpoint(self.files.best)
+        return found
+
+    @property
+    def _stale(self) -> bool:
+        """Whether held-out success has not risen for as long as one had patience."""
+        if self.held_out is None or not self.held_out.settings.patience:
+            return False
+        return self.step - self.best[1] >= self.held_out.settings.patience * self.held_out.settings.every
+
+    @property
+    def _save_every(self) -> int:
+        return min(self.training.save_every, max(1, self.steps // 10))
 
     def _reference_point(self, groups: Sequence[Sequence[Row]]) -> Tensor | None:
         """The mean log-ratio of the mismatched rows of the whole optimiser step, at least 0, where the learner asks for it."""
@@ -269,101 +285,110 @@ class Learner:
             return max(0, step + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
-    def _check(self, metrics: dict[str, float], chosen: np.ndarray) -> None:
+    def _check(self, metrics: dict[str, float], groups: Sequence[Sequence[Row]], losses: Sequence[Tensor]) -> None:
         """Before the weights take the step: one that is not finite would spoil all of them."""
-        if faults := [name for name, value in metrics.items() if not math.isfinite(value)]:
-            kept = f"the last good state is in {self._state}" if self._state.exists() else "no state had been saved yet"
+        wrong = next((f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)), "")
+        limit = self.training.explode * max(self.early, default=0.0)
+        if not wrong and len(self.early) == EARLY and metrics["loss"] > limit > 0:
+            wrong = f"loss is {metrics['loss']:.4g}, over {self.training.explode:g} times the largest of the first {EARLY} steps"
+        if wrong:
+            micros = zip(losses, cut(groups, self.training.micro_tokens), strict=True)
+            _, at_fault = max(micros, key=lambda pair: math.inf if pair[0].isnan() else pair[0].item())
+            tasks, lengths = sorted({row.task for row in at_fault}), [len(row) for row in at_fault]
             raise TrainingFault(
-                f"{self.method.name}: {faults[0]} is {metrics[faults[0]]} at step {self.step} on examples "
-                f"{chosen[:8].tolist()}...; {kept}; lower --lr or --critic-lr, or look at these rows"
+                f"{self.method.name}: {wrong} at step {self.step} on a batch of {sum(map(len, groups))} rows, worst on those of "
+                f"{', '.join(tasks[:4])}{', ...' if len(tasks) > 4 else ''} ({min(lengths)} to {max(lengths)} tokens): "
+                "lower --lr or --critic-lr, or look at these rows"
             )
+        if len(self.early) < EARLY:
+            self.early.append(metrics["loss"])
 
-    @property
-    def _settings(self) -> dict[str, Any]:
-        """What makes this run what it is: a state of other settings is not gone on with."""
-        described = {
+    def _keep_last_good(self) -> str:
+        """Make the last saved state a checkpoint, for a run that cannot go on; says where it is."""
+        if not self.files.state.exists():
+            return "no state had been saved yet"
+        self._resume()
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self._save_checkpoint(self.files.last_good)
+            self.files.state.unlink()
+        return f"the model of step {self.step} is kept in {self.files.last_good}"
+
+    def _describe(self, critic: ActorCritic | None) -> dict[str, Any]:
+        """What makes this run what it is."""
+        return asdict(self.training) | {
+            **asdict(self.config),
             "method": self.method.name,
             "seed": self.seed,
             "rows": _digest(self.rows),
             "start": self.start.base.fingerprint,
+            "reference": self.reference.base.fingerprint if self.reference else "",
+            "critic_start": checkpoint.fingerprint(critic) if critic else "",
+            "held_out": [asdict(self.held_out.settings), self.held_out.tasks] if self.held_out else None,
         }
-        return asdict(self.training) | asdict(self.config) | described
 
     def _track_start(self) -> None:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        if self._metrics.exists():
-            # What was logged after the state that this run goes on from will be logged again.
-            kept = self._metrics.read_text().splitlines(keepends=True)[: self.step]
-            self._metrics.write_text("".join(kept))
-        flat = {k: v for k, v in self._settings.items() if isinstance(v, int | float | str | bool)}
+        if self.accelerator.is_main_process:
+            self.files.start_metrics(self.step)
+        flat = {k: v for k, v in self.files.settings.items() if isinstance(v, int | float | str | bool)}
         self.accelerator.init_trackers(self.out.name, config=flat)
 
     def _log(self, metrics: dict[str, float]) -> None:
         self.accelerator.log(metrics, step=self.step)
         if self.accelerator.is_main_process:
-            with open(self._metrics, "a") as file:
-                file.write(json.dumps({"step": self.step} | metrics) + "\n")
-
-    @property
-    def _metrics(self) -> Path:
-        return self.out.with_name(self.out.name + "-metrics.jsonl")
-
-    @property
-    def _state(self) -> Path:
-        return self.out.with_name(self.out.name + "-state")
+            self.files.append_metrics({"step": self.step} | metrics)
 
     def _save_state(self) -> None:
-        """Write the trained weights and the optimiser aside, then swap them in whole."""
+        """The trained weights and the optimiser."""
         if not self.accelerator.is_main_process:
             return
-        aside = self._state.with_suffix(".part")
         model = self.accelerator.unwrap_model(self.model)
-        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        torch.save(
+        self.files.save_state(
             {
                 "step": self.step,
-                "settings": json.dumps(self._settings),
-                "model": trained,
+                "best": self.best,
+                "early": self.early,
+                "model": {name: p for name, p in model.named_parameters() if p.requires_grad},
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
-            },
-            aside,
+            }
         )
-        os.replace(aside, self._state)
 
     def _resume(self) -> None:
-        if not self._state.exists():
+        state = self.files.load_state(self.accelerator.device)
+        if state is None:
             return
-        state = torch.load(self._state, map_location=self.accelerator.device, weights_only=True)
-        if state["settings"] != json.dumps(self._settings):
-            raise ValueError(
-                f"{self._state} was left by a run with other settings, data or model: "
-                "repeat that command to go on with it, or give another --out"
-            )
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.step = state["step"]
-        console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
+        self.step, self.best, self.early = state["step"], tuple(state["best"]), state["early"]
 
     def _finish(self) -> None:
         for tracker in self.accelerator.trackers:  # not end_training(): the process group serves the next learner too
             tracker.finish()
         if self.accelerator.is_main_process:
-            self._save_checkpoint()
+            if self.held_out:
+                shutil.rmtree(self.out, ignore_errors=True)
+                os.replace(self.files.best, self.out)
+                console.print(f"{self.method.name}: kept the model of step {self.best[1]}, held-out success {self.best[0]:.1%}")
+            else:
+                self._save_checkpoint(self.out)
+            self.files.state.unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
 
-    def _save_checkpoint(self) -> None:
+    def _save_checkpoint(self, folder: Path) -> None:
         meta = {
             "method": self.method.name,
             "settings": asdict(self.config),
             "training": asdict(self.training),
             "seed": self.seed,
             "started_from": self.start.base.name,
+            "reference": self.reference.base.name if self.reference else self.start.base.name,
+            "step": self.step,
+            "held_out_success": self.best[0] if self.held_out else None,
         }
         model = self.accelerator.unwrap_model(self.model)
-        checkpoint.save(self.out, model.eval(), self.start.tokenizer, self.start.base, meta)
-        self._state.unlink(missing_ok=True)
+        checkpoint.save(folder, model.eval(), self.start.tokenizer, self.start.base, meta)
 
 
 def _digest(rows: Sequence[Row]) -> str:
@@ -375,5 +400,5 @@ def _digest(rows: Sequence[Row]) -> str:
 
 
 def _shown(metrics: dict[str, float]) -> str:
-    names = [n for n in ("nll", "value_loss", "policy_loss", "kl") if n in metrics] or ["loss"]
+    names = [n for n in ("nll", "value_loss", "policy_loss", "kl", "held_out") if n in metrics] or ["loss"]
     return " ".join(f"{name} {metrics[name]:.4f}" for name in names)

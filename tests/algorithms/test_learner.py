@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +18,12 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from agents.checkpoint import Base, Loaded, load, save
 from agents.model import ActorCritic
 from algorithms import dpo, dqo, dro, kto, oreo, sft
-from algorithms.batch import Row, collate
-from algorithms.learner import Learner, Training, TrainingFault, compute_outputs, cut, k3, step_rows
+from algorithms.batch import Batch, Outputs, Row, collate
+from algorithms.learner import Learner, Training, TrainingFault
 from algorithms.method import Method
+from algorithms.minibatch import compute_outputs, cut, k3, step_rows
 from algorithms.selection import mismatched
+from algorithms.validation import HeldOut, Validation
 
 
 def rows(count: int, seed: int = 0) -> list[Row]:
@@ -33,12 +37,18 @@ def rows(count: int, seed: int = 0) -> list[Row]:
 
 
 def learner(
-    method: Method, lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, config: object = None, **training: object
+    method: Method,
+    lm: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    out: Path,
+    config: object = None,
+    given: dict[str, object] | None = None,
+    **training: object,
 ) -> Learner:
+    """A learner on 24 rows; `given` are the learner's own arguments, the others are of `Training`."""
     settings = Training(**{"batch": 8, "lr": 1e-3, "critic_lr": 1e-3, "tracker": "none", **training})  # type: ignore[arg-type]
-    return Learner(
-        method, config or method.config(), settings, rows(24), Loaded(copy.deepcopy(lm), tokenizer, Base("b", "f")), out / "model"
-    )
+    start = Loaded(copy.deepcopy(lm), tokenizer, Base("b", "f"))
+    return Learner(method, config or method.config(), settings, rows(24), start, out / "model", **(given or {}))  # type: ignore[arg-type]
 
 
 def gradients(learner: Learner) -> list[torch.Tensor]:
@@ -255,9 +265,133 @@ def test_a_loss_that_is_no_number_stops_the_run(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     ours = learner(replace(sft.METHOD, loss=lambda o, b, c: (o.logp.sum() * float("nan"), {})), small_lm, tokenizer, tmp_path)
-    with pytest.raises(TrainingFault, match="loss is nan at step 0 on examples"):
+    with pytest.raises(TrainingFault, match="loss is nan at step 0 on a batch of 8 rows"):
         ours.run()
     assert not (tmp_path / "model").exists()
+
+
+def failing_at(step: int, value: float) -> Method:
+    """SFT whose loss takes a value at one step."""
+    calls = iter(range(1000))
+
+    def loss(outputs: Outputs, batch: Batch, config: object) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        found, metrics = sft.loss(outputs, batch, sft.Config())
+        return (found * 0 + value if next(calls) == step else found), metrics
+
+    return replace(sft.METHOD, loss=loss)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [(float("nan"), "loss is nan at step 14"), (1e5, "over 100 times the largest of the first 10 steps at step 14")],
+)
+def test_a_fault_keeps_the_model_of_the_last_saved_step(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, value: float, says: str
+) -> None:
+    """Of 30 steps the fifteenth fails, with a state after every third: what is kept is a run of twelve steps."""
+    given: dict[str, object] = {"epochs": 20.0, "micro_tokens": 10_000}
+    ours = learner(failing_at(14, value), small_lm, tokenizer, tmp_path / "failed", **given)
+    assert (ours.steps, ours._save_every) == (30, 3)  # a tenth of the run
+    with pytest.raises(TrainingFault, match=says) as raised:
+        ours.run()
+    kept = tmp_path / "failed" / "model-last-good"
+    assert f"the model of step 12 is kept in {kept}" in str(raised.value)
+    found, _ = load(kept)
+    same = learner(sft.METHOD, small_lm, tokenizer, tmp_path / "same", **given)
+    for same.step in range(12):
+        same.train_step()
+    for one, other in zip(found.lm.parameters(), same.start.lm.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert not (tmp_path / "failed" / "model-state").exists()
+    assert not (tmp_path / "failed" / "model").exists()
+
+
+def test_a_fault_names_the_tasks_of_the_worst_micro_batch(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Two rows, one of a task whose loss is not a number."""
+    named = [replace(row, task=name, solved=True) for row, name in zip(rows(2), ("good", "bad"), strict=True)]
+    bad = named[1].tokens[0]
+    spoil = lambda o, b, c: (o.logp.sum() * torch.where((b.tokens[:, 0] == bad).any(), torch.nan, 1.0), {})  # noqa: E731
+    start = Loaded(copy.deepcopy(small_lm), tokenizer, Base("b", "f"))
+    settings = Training(batch=2, micro_tokens=1, tracker="none")
+    with pytest.raises(TrainingFault, match=rf"worst on those of bad \({len(named[1])} to {len(named[1])} tokens\)"):
+        Learner(replace(sft.METHOD, loss=spoil), sft.Config(), settings, named, start, tmp_path / "model").run()
+
+
+class Scripted(HeldOut):
+    """Held-out tasks whose success is written down; what was seen of the model is the sum of its weights."""
+
+    def __init__(self, settings: Validation, scores: Sequence[float]) -> None:
+        self.settings, self.scores, self.keys, self.seen = settings, iter(scores), [], []
+
+    def success(self, model: ActorCritic, tokenizer: object) -> float:
+        self.seen.append(sum(p.double().sum().item() for p in model.lm.parameters()))
+        return next(self.scores)
+
+
+def test_the_best_checkpoint_is_kept_and_training_stops_when_none_is_better(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Of 30 steps, evaluated before the first and after every second: the best is that of step 4, and two later ones end it."""
+    held_out = Scripted(Validation(every=2, patience=2), [0.2, 0.1, 0.4, 0.4, 0.3])
+    ours = learner(sft.METHOD, small_lm, tokenizer, tmp_path, given={"held_out": held_out}, epochs=20)
+    assert ours.steps == 30
+    ours.run()
+    assert ours.step == 8
+    found, _ = load(tmp_path / "model")
+    assert sum(p.double().sum().item() for p in found.lm.parameters()) == held_out.seen[2]
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["step"], config["held_out_success"]) == (4, 0.4)
+    logged = [json.loads(line).get("held_out") for line in (tmp_path / "model-metrics.jsonl").read_text().splitlines()]
+    assert logged == [None, 0.1, None, 0.4, None, 0.4, None, 0.3]
+    assert not (tmp_path / "model-best").exists()
+
+
+def test_a_start_that_no_step_betters_is_what_is_kept(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    held_out = Scripted(Validation(every=3, patience=0), [0.5, 0.4, 0.4])
+    learner(sft.METHOD, small_lm, tokenizer, tmp_path, given={"held_out": held_out}, epochs=2).run()
+    found, _ = load(tmp_path / "model")
+    for one, other in zip(found.lm.parameters(), small_lm.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_another_reference_and_critic_than_those_of_the_start(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """A second round that is held to the first one's start: at its first step the log-ratio is what the first round reached."""
+    first = shaken(learner(oreo.METHOD, small_lm, tokenizer, tmp_path))
+    trained = first.accelerator.unwrap_model(first.model)
+    batch = collate(rows(4), "token")
+    with torch.no_grad():
+        reached = compute_outputs(trained, batch, oreo.METHOD, oreo.Config())
+    given = {"reference": Loaded(copy.deepcopy(small_lm), tokenizer, Base("sft", "f")), "critic": trained}
+    second = learner(oreo.METHOD, trained.lm, tokenizer, tmp_path / "second", given=given)  # type: ignore[arg-type]
+    with torch.no_grad():
+        found = compute_outputs(second.model, batch, oreo.METHOD, oreo.Config())
+    for name in ("logp", "ref_logp", "value", "kl"):
+        one, other = getattr(found, name), getattr(reached, name)
+        assert other.abs().max() > 0
+        torch.testing.assert_close(one, other, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["shared", "none"])
+def test_a_critic_of_another_kind_is_refused(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, kind: str
+) -> None:
+    other = ActorCritic(copy.deepcopy(small_lm), None if kind == "none" else "shared")
+    with pytest.raises(ValueError, match="give one of the same kind and size"):
+        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, given={"critic": other})
+
+
+def test_rows_can_be_balanced_before_a_learner_chooses(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """24 rows of one task, 12 of them solved: two of each."""
+    ours = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, balance=2)
+    assert sorted(row.solved for row in ours.rows) == [False, False, True, True]
 
 
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(
@@ -299,12 +433,11 @@ def test_weights_in_bfloat16_are_trained_in_float32(
 
 
 def test_a_state_of_other_data_is_refused(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    left = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, epochs=3)
-    left._save_state()
-    other = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, epochs=3)
-    other.rows = rows(24, seed=1)
+    start = Loaded(small_lm, tokenizer, Base("b", "f"))
+    training = Training(batch=8, tracker="none")
+    Learner(sft.METHOD, sft.Config(), training, rows(24), start, tmp_path / "model")._save_state()
     with pytest.raises(ValueError, match="other settings, data or model"):
-        other.run()
+        Learner(sft.METHOD, sft.Config(), training, rows(24, seed=1), start, tmp_path / "model").run()
 
 
 TWO_PROCESSES = """

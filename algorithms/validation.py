@@ -1,0 +1,90 @@
+"""Success on held-out tasks during training: which checkpoint is kept, and when training stops."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from agents.generate import Sampling
+from agents.lm import LMAgent
+from agents.model import ActorCritic
+from rollouts.collect import collect, episode_keys
+from rollouts.resolve import env_maker
+from rollouts.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Early stopping on held-out success."""
+
+    every: int = 0
+    """optimiser steps between two evaluations; the model of the best one (or of none, the one training starts from) is kept.
+    0: never, and the last model is kept"""
+    patience: int = 3
+    """evaluations in a row without a new best after which training stops; 0: never"""
+    tasks: int = 100
+    """held-out tasks, each played once"""
+    split: str | None = None
+    """the environment's split to play; by default training tasks that the log does not have"""
+    temperature: float = 0.0
+    """how they are sampled; 0 is greedily"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        for name, least in (("every", 0), ("patience", 0), ("tasks", 1), ("temperature", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--valid.{name} must be at least {least}, got {getattr(self, name)}")
+
+
+class HeldOut:
+    """Plays held-out tasks with the model that is being trained; the same tasks with the same random streams every time.
+
+    Args:
+        settings: how often, how many.
+        env, env_args: the environment.
+        used: the tasks that are trained on.
+        action_tokens: most tokens of an action.
+        parallel: episodes played at once.
+        seed: of the episodes.
+
+    Raises:
+        ValueError: every training task is in the log, or what `env_maker` raises.
+    """
+
+    def __init__(
+        self,
+        settings: Validation,
+        env: str,
+        env_args: dict[str, Any],
+        used: Collection[str],
+        action_tokens: int = 256,
+        parallel: int = 64,
+        seed: int = 0,
+    ) -> None:
+        self.settings, self.parallel = settings, parallel
+        self.sampling = Sampling(temperature=settings.temperature, max_new_tokens=action_tokens)
+        self.make = env_maker(env, env_args | ({"split": settings.split} if settings.split else {}))
+        first = self.make()
+        # Logs play the first tasks by the same hash: so many more than were used hold enough that were not.
+        keys = episode_keys(first, settings.tasks + len(set(used)), seed=seed)
+        first.close()
+        self.keys = [key for key in keys if key.task not in set(used)][: settings.tasks]
+        if not self.keys:
+            raise ValueError(
+                f"all {len(keys)} tasks of {env} {env_args} are in the log that is trained on: none is left to validate on; "
+                "give --valid.split, or --valid.every 0"
+            )
+
+    @property
+    def tasks(self) -> list[str]:
+        """The names of the tasks that are played."""
+        return [key.task for key in self.keys]
+
+    def success(self, model: ActorCritic, tokenizer: PreTrainedTokenizerBase) -> float:
+        """The share of the tasks that the model solves."""
+        found: list[Trajectory] = []
+        collect(self.make, LMAgent(model, tokenizer, self.sampling), self.keys, found.append, self.parallel)
+        return sum(episode.success for episode in found) / len(found)

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from algorithms import sft
 from algorithms.batch import Batch, Outputs
 from algorithms.job import main
 from algorithms.method import Method
@@ -66,6 +67,8 @@ METHOD = Method(
     level=lambda config: config.level,
     rows=credited_rows,
     reference=True,
+    trees=True,
+    after=sft.METHOD,
 )
 
 if __name__ == "__main__":

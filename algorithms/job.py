@@ -1,7 +1,9 @@
 """The command line of every learner.
 
     python -m algorithms.oreo --env math                               # everything, stage by stage, in one run directory
+    python -m algorithms.oreo --env math --rounds 3                    # the new policy collects, and is trained again
     python -m algorithms.oreo --env math --data LOG --model DIR        # this learner alone, on a given log
+    python -m algorithms.dqo --env math --data LOG --model RUN/sft --critic-from RUN/oreo     # from a trained critic
 
 A stage that is done is not done again, so the same command goes on with a run that was stopped.
 """
@@ -11,22 +13,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import tyro
 
-from algorithms import pipeline
 from algorithms.learner import Training
 from algorithms.method import Method
+from algorithms.pipeline import Pipeline
 from algorithms.presets import OTHER_WORK, WORK, training
+from algorithms.train import Start, held_out_tasks, train_on_log
+from algorithms.validation import Validation
 from envs import ENVIRONMENTS
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
 from rollouts.resolve import parse_pairs
 
 C = TypeVar("C")
-FLAGS = ("demos", "tasks", "samples", "eval_tasks", "action_tokens")
+FLAGS = ("demos", "tasks", "samples", "tree_tasks", "eval_tasks", "action_tokens")
 """Fields of `Work` that the command line can set."""
 
 
@@ -40,6 +45,14 @@ class Args(EnvironmentArgs, Generic[C]):
     """what training starts from: tiny (from scratch), a run's folder, a checkpoint, a GGUF file, a hub id"""
     base: str | None = None
     """where the base model of a LoRA checkpoint lies now"""
+    reference: str | None = None
+    """with --data: the frozen reference; default: the model that training starts from"""
+    critic_from: str | None = None
+    """with --data: a checkpoint whose critic training starts from; default: V = 0"""
+    rounds: int = 1
+    """pipeline: how often the newest model collects and is trained again"""
+    keep_reference: bool = False
+    """pipeline: every round is held to the SFT model; otherwise each to the model that it starts from"""
     out: Path | None = None
     """run directory; default out/METHOD-ENV-SEED"""
     seed: int = 0
@@ -54,12 +67,15 @@ class Args(EnvironmentArgs, Generic[C]):
     """pipeline: training tasks that the rollouts are played on"""
     samples: int | None = None
     """pipeline: rollouts per training task"""
+    tree_tasks: int | None = None
+    """pipeline, learners from trees: training tasks that are searched"""
     eval_tasks: int | None = None
     """pipeline: held-out tasks"""
     action_tokens: int | None = None
     """pipeline: most tokens of an action"""
     settings: tyro.conf.OmitArgPrefixes[C] = field(default_factory=lambda: None)  # type: ignore[assignment]
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
+    valid: Validation = field(default_factory=Validation)
     sft: Training = field(default_factory=Training)
     """pipeline: the SFT stage"""
 
@@ -102,18 +118,32 @@ def _early(argv: Sequence[str], flag: str, default: str) -> str:
 def _run(method: Method, args: Args[Any]) -> None:
     work = WORK.get(_short(args.env), OTHER_WORK)
     out = args.out or Path("out", f"{method.name}-{args.env}-{args.seed}")
+    chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
+    expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
+    work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, **chosen)
     if args.data is not None:
-        pipeline.train_on_log(
-            method, args.settings, args.training, args.data, args.model, out / method.name, args.seed, args.base, work.tiny
-        )
+        start = Start(args.model, args.base, args.reference, args.critic_from)
+        held_out = partial(held_out_tasks, args.valid, args.env, work, args.seed)
+        train_on_log(method, args.settings, args.training, args.data, start, out / method.name, args.seed, work.tiny, held_out)
         return
+    if args.reference or args.critic_from:
+        raise ValueError("--reference and --critic-from go with --data; the pipeline chooses its own (see --keep-reference)")
     if args.sft.precision != args.training.precision:
         raise ValueError(
             f"one process computes in one precision: got --precision {args.training.precision} and --sft.precision "
             f"{args.sft.precision}; give both the same"
         )
-    chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
-    expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
-    work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, **chosen)
-    trainings = {"sft": args.sft, method.name: args.training}
-    pipeline.Pipeline(method, args.settings, trainings, args.env, work, args.model, out, args.seed, args.base).run()
+    Pipeline(
+        method,
+        args.settings,
+        {"sft": args.sft, method.name: args.training},
+        args.env,
+        work,
+        args.model,
+        out,
+        args.seed,
+        args.base,
+        args.rounds,
+        args.keep_reference,
+        args.valid,
+    ).run()

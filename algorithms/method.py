@@ -46,5 +46,7 @@ class Method:
     """the KL that it needs, from its config: exact over the vocabulary, or estimated on the log's tokens"""
     weight: Callable[[Batch], Tensor] = row_count
     """a micro-batch's share of the optimiser step: what the loss is a mean over"""
+    trees: bool = False
+    """its examples are paths of trees (`rollouts.tree`), whose steps have credits, when the whole pipeline runs"""
     after: Method | None = None
     """the learner whose result this one starts from when the whole pipeline runs"""

@@ -4,7 +4,8 @@ config.json           what was asked for; `checkpoint` names the final model
 demos.jsonl           expert episodes (never counted as the agent's)
 init/                 the model that SFT starts from
 sft/, oreo/, ...      checkpoints; beside them their metrics (jsonl) and tracker files
-rollouts.jsonl        the SFT agent's own episodes
+rollouts.jsonl        the SFT agent's own episodes, or tree.jsonl: paths of its searches, for learners that need credits of steps
+rollouts-2.jsonl      those of the model of the first round, from which oreo-2/ is trained; and so on
 evaluation/           a log for each model and split
 results.json          the last table
 """
@@ -14,101 +15,26 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from agents import checkpoint, tiny
-from agents.checkpoint import Base, Loaded
+from agents import checkpoint
 from agents.generate import Sampling
-from agents.model import ActorCritic
-from agents.prompt import Prompt
-from agents.tiny import TinyConfig
-from algorithms.batch import Row
-from algorithms.examples import encode_rows
-from algorithms.learner import Learner, Training
+from algorithms.learner import Training
 from algorithms.method import Method
 from algorithms.presets import Work
+from algorithms.train import Start, held_out_tasks, start_of, train, train_args
+from algorithms.validation import Validation
 from rollouts.collect import collect_log
 from rollouts.evaluate import write_json
 from rollouts.progress import console
-from rollouts.resolve import env_maker, resolve_agent, run_checkpoint
+from rollouts.resolve import env_maker, resolve_agent
 from rollouts.stats import Summary, paired_difference, print_summary, summarize
-from rollouts.trajectory import Trajectory, read
-
-
-def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
-    """Everything that was said in a log, for training a tokenizer."""
-    return [text for t in trajectories for s in t.steps for text in (s.observation, s.action)]
-
-
-def scratch(trajectories: Sequence[Trajectory], seed: int, size: TinyConfig) -> Loaded:
-    """The tiny preset's model, with a tokenizer trained on the log's text."""
-    tokenizer = tiny.train_tokenizer(texts_of(trajectories), size.vocab)
-    lm = tiny.build(tokenizer, size, seed)
-    return Loaded(lm, tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
-
-
-def start_of(model: str, trajectories: Sequence[Trajectory], seed: int, folder: Path, size: TinyConfig) -> Path:
-    """What a run starts from: a stored model, or the tiny preset from scratch, made and stored in `folder` if it is not there."""
-    if model != "tiny":
-        return run_checkpoint(model)
-    if not checkpoint.is_checkpoint(folder):
-        made = scratch(trajectories, seed, size)
-        checkpoint.save(folder, ActorCritic(made.lm), made.tokenizer, made.base)
-    return folder
-
-
-def train(
-    method: Method,
-    config: Any,
-    training: Training,
-    trajectories: Sequence[Trajectory],
-    start: Loaded,
-    out: Path,
-    seed: int,
-) -> Path:
-    """Encode a log and train on it; returns the checkpoint's folder."""
-    rows = list(encode_rows(trajectories, Prompt(start.tokenizer), training.max_length))
-    console.print(_describe(rows, len(trajectories)))
-    return Learner(method, config, training, rows, start, out, seed).run()
-
-
-def train_on_log(
-    method: Method,
-    config: Any,
-    training: Training,
-    data: Path,
-    model: str,
-    out: Path,
-    seed: int,
-    base: str | None = None,
-    size: TinyConfig = TinyConfig(),
-) -> Path:
-    """The learner alone: read a log, train, say where the checkpoint is."""
-    if checkpoint.is_checkpoint(out):
-        console.print(f"{out} is there already; give another --out to train again")
-        return out
-    trajectories = read(data).trajectories
-    if model == "tiny" and training.rank:
-        raise ValueError("--rank trains adapters on a stored model, and tiny is made from scratch: give --model, or --rank 0")
-    start = scratch(trajectories, seed, size) if model == "tiny" else checkpoint.load_policy(run_checkpoint(model), base)
-    train(method, config, training, trajectories, start, out, seed)
-    console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
-    return out
-
-
-def _describe(rows: Sequence[Row], episodes: int) -> str:
-    if not rows:
-        return f"{episodes} episodes, none of which can be learnt from"
-    lengths = sorted(len(row) for row in rows)
-    solved = sum(row.solved for row in rows)
-    return (
-        f"{len(rows)} of {episodes} episodes can be learnt from, {solved} of them solved; "
-        f"tokens: median {lengths[len(lengths) // 2]}, longest {lengths[-1]}, all {sum(lengths)}"
-    )
+from rollouts.trajectory import Trajectory
+from rollouts.tree import grow_log, tree_table
 
 
 @dataclass
@@ -124,33 +50,50 @@ class Pipeline:
     out: Path
     seed: int = 0
     base: str | None = None
+    rounds: int = 1
+    keep_reference: bool = False
+    valid: Validation = field(default_factory=Validation)
 
     def run(self) -> dict[str, Any]:
         """All stages; returns (and writes to results.json) success with intervals.
 
         Raises:
-            ValueError: the run directory holds another run, or several processes were started.
+            ValueError: the run directory holds another run, several processes were started, or rounds of what has none.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ValueError("the pipeline plays episodes in one process; to train in several, give each stage its log with --data")
+        if self.rounds < 1 or (self.rounds > 1 and self.method.after is None):
+            raise ValueError(f"--rounds must be at least 1, and 1 for {self.method.name} on demonstrations: got {self.rounds}")
         self._claim()
-        stages = [self.method] if self.method.after is None else [self.method.after, self.method]
         self._say("demonstrations", f"the expert plays {self.work.demos} training tasks")
-        demos = self._collect("expert", "demos.jsonl", self._train_args, self.work.demos)
+        demos = self._collect("expert", "demos.jsonl", train_args(self.work), self.work.demos)
         print_summary(demos, "expert demonstrations")
-        model = self._start(demos)
-        names, data = ["init"], demos
-        for index, method in enumerate(stages):
-            if index:
-                data = self._rollouts(model, demos)
-            self._say(method.name, f"trains {names[-1]} on {'its own episodes' if index else 'the demonstrations'}")
-            model = self._train(method, data, model)
-            names.append(method.name)
+        names = ["init"]
+        first = self.method.after or self.method
+        self._say(first.name, "trains init on the demonstrations")
+        self._train(first, demos, Start(str(self._start(demos)), self.base), first.name)
+        names.append(first.name)
+        for number in range(1, self.rounds + 1) if self.method.after else ():
+            names.append(self._round(number, names[-1], demos))
         return self._evaluate(names)
 
-    @property
-    def _train_args(self) -> dict[str, Any]:
-        return {"split": "train"} | self.work.env_args if self.work.held_out else self.work.env_args
+    def _round(self, number: int, before: str, demos: list[Trajectory]) -> str:
+        """Collect with the last model and train on what it did; the new model's name.
+
+        The critic goes on from the last round's: V of a policy a little better is a little higher.
+        """
+        data, name = self._data(number, before, demos), _numbered(self.method.name, number)
+        self._say(name, f"trains {before} on its own episodes")
+        assert self.method.after is not None
+        later = number > 1
+        start = Start(
+            str(self.out / before),
+            self.base,
+            reference=str(self.out / self.method.after.name) if later and self.keep_reference else None,
+            critic=str(self.out / before) if later and self.method.value else None,
+        )
+        self._train(self.method, data, start, name)
+        return name
 
     def _say(self, stage: str, what: str) -> None:
         console.rule(f"{stage}: {what}", align="left")
@@ -158,16 +101,18 @@ class Pipeline:
     def _claim(self) -> None:
         """Write config.json, or make sure that the one there asks for the same."""
         config = {
-            "format": "reasoning-run", "version": 1, "checkpoint": self.method.name, "env": self.env, "model": self.model,
+            "format": "reasoning-run", "version": 1, "env": self.env, "model": self.model,
             "seed": self.seed, "settings": asdict(self.config), "work": asdict(self.work),
             "training": {name: asdict(training) for name, training in self.trainings.items()},
+            "keep_reference": self.keep_reference, "valid": asdict(self.valid),
         }  # fmt: skip
         file = self.out / "config.json"
         if file.is_file():
             there = json.loads(file.read_text())
             if differs := [key for key in config if there.get(key) != json.loads(json.dumps(config[key]))]:
                 raise ValueError(f"{self.out} holds a run with other settings ({', '.join(differs)}): give another --out")
-        write_json(file, config)
+        # More rounds of the same run are no other run.
+        write_json(file, config | {"rounds": self.rounds, "checkpoint": _numbered(self.method.name, self.rounds)})
 
     def _collect(
         self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, temperature: float = 1.0
@@ -185,44 +130,54 @@ class Pipeline:
         console.print(f"model: {self.model}, {size / 1e6:.1f} million parameters, {len(start.tokenizer)} tokens")
         return folder
 
-    def _train(self, method: Method, data: Sequence[Trajectory], start: Path) -> Path:
-        folder = self.out / method.name
+    def _train(self, method: Method, data: Sequence[Trajectory], start: Start, name: str) -> None:
+        folder = self.out / name
         if checkpoint.is_checkpoint(folder):
             console.print("done before")
-        else:
-            config = self.config if method is self.method else method.config()
-            train(
-                method,
-                config,
-                self.trainings[method.name],
-                data,
-                checkpoint.load_policy(start, self.base),
-                folder,
-                self.seed,
-            )
-        return folder
+            return
+        own = method is self.method
+        config, valid = (self.config, self.valid) if own else (method.config(), Validation())
+        held_out = held_out_tasks(valid, self.env, self.work, self.seed, {t.task for t in data})
+        policy = checkpoint.load_policy(start.model, self.base)
+        train(method, config, self.trainings[method.name], data, policy, start, folder, self.seed, held_out)
 
-    def _rollouts(self, model: Path, demos: list[Trajectory]) -> list[Trajectory]:
-        self._say("rollouts", f"{model.name} plays {self.work.tasks} training tasks {self.work.samples} times")
-        found = self._collect(str(model), "rollouts.jsonl", self._train_args, self.work.tasks, self.work.samples)
-        if print_summary(found, f"rollouts of {model.name}").solved:
+    def _data(self, number: int, name: str, demos: list[Trajectory]) -> list[Trajectory]:
+        """What a model does on the training tasks: its episodes, or the paths of its trees."""
+        return self._trees(number, name) if self.method.trees else self._rollouts(number, name, demos)
+
+    def _rollouts(self, number: int, name: str, demos: list[Trajectory]) -> list[Trajectory]:
+        log = _numbered("rollouts", number)
+        self._say(log, f"{name} plays {self.work.tasks} training tasks {self.work.samples} times")
+        model, args = str(self.out / name), train_args(self.work)
+        found = self._collect(model, f"{log}.jsonl", args, self.work.tasks, self.work.samples)
+        if print_summary(found, f"rollouts of {name}").solved:
             return found
         console.print(f"no rollout was solved; {self.method.name} learns from the rollouts and the demonstrations together")
         return found + demos
 
+    def _trees(self, number: int, name: str) -> list[Trajectory]:
+        log, work = _numbered("tree", number), self.work
+        self._say(log, f"{name} searches {work.tree_tasks} training tasks")
+        player, header = resolve_agent(str(self.out / name), Sampling(max_new_tokens=work.action_tokens), self.base)
+        search, file = replace(work.search, seed=self.seed), self.out / f"{log}.jsonl"
+        records, paths = grow_log(self.env, train_args(work), player, header, file, work.tree_tasks, search)
+        console.print(tree_table(records, paths, f"trees of {name}"))
+        return paths
+
     def _disjoint(self, held_out: dict[str, Any]) -> bool:
         """Whether another split really has other tasks (a file given as the problems is the same for every split)."""
-        train, other = (env_maker(self.env, args)().unwrapped.tasks for args in (self._train_args, held_out))  # type: ignore[attr-defined]
+        train, other = (env_maker(self.env, args)().unwrapped.tasks for args in (train_args(self.work), held_out))  # type: ignore[attr-defined]
         return not set(train) & set(other)
 
     def _rows(self) -> dict[str, tuple[dict[str, Any], float]]:
         """What is evaluated on, by the row's name: the environment's arguments and the temperature."""
-        splits = {split: self._train_args | {"split": split} for split in self.work.held_out}
+        training = train_args(self.work)
+        splits = {split: training | {"split": split} for split in self.work.held_out}
         splits = {split: args for split, args in splits.items() if self._disjoint(args)}
         if not splits:
             console.print("no split is held out from training here: only training tasks are played")
         # Where training rooms have a held-out split of their own, that one says more than the training tasks.
-        rows = {"train": (self._train_args, 0.0)} if len(splits) < 2 else {}
+        rows = {"train": (training, 0.0)} if len(splits) < 2 else {}
         named = {"held out" if len(splits) == 1 else split: args for split, args in splits.items()}
         rows |= {name: (args, 0.0) for name, args in named.items()}
         return rows | {f"{name}, sampled": (args, 1.0) for name, args in named.items()}
@@ -243,9 +198,9 @@ class Pipeline:
         results: dict[str, Any] = {"env": self.env, "seed": self.seed}
         results["rows"] = [{"model": name, "split": row} | found.to_json() for (name, row), found in summaries.items()]
         if len(names) > 2:
-            gains = {row: paired_difference(played[names[-2], row], played[names[-1], row]) for row in rows}
+            gains = {row: paired_difference(played[names[1], row], played[names[-1], row]) for row in rows}
             for row, gain in gains.items():
-                console.print(f"{names[-1]} minus {names[-2]} on the same tasks, {row}: {gain}")
+                console.print(f"{names[-1]} minus {names[1]} on the same tasks, {row}: {gain}")
             results["gains"] = {row: asdict(gain) for row, gain in gains.items()}
         write_json(self.out / "results.json", results)
         return results
@@ -255,6 +210,11 @@ class Pipeline:
         log = f"evaluation/{name}-{row.replace(', ', '-').replace(' ', '-')}.jsonl"
         agent = str(model) if model.exists() else self.model
         return self._collect(agent, log, env_args, self.work.eval_tasks, temperature=temperature)
+
+
+def _numbered(name: str, number: int) -> str:
+    """The name of a round's log or model; the first has no number."""
+    return name if number == 1 else f"{name}-{number}"
 
 
 def _table(title: str, rows: dict[tuple[str, str], Summary]) -> Table:

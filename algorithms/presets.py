@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from agents.tiny import TinyConfig
 from algorithms.learner import Training
+from rollouts.mcts import Search
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Work:
     """held-out tasks, each played once greedily and once sampled"""
     held_out: tuple[str, ...]
     """splits of held-out tasks"""
+    tree_tasks: int = 100
+    """training tasks that trees are grown for, in place of rollouts, where a learner needs credits of steps"""
+    search: Search = field(default_factory=Search)
+    """how they are grown"""
     action_tokens: int = 256
     """most tokens of an action"""
     parallel: int = 64

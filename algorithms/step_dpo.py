@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from algorithms import sft
 from algorithms.batch import Batch, Outputs, Row
 from algorithms.dpo import preference_loss
 from algorithms.job import main
@@ -49,6 +50,8 @@ METHOD = Method(
     rows=pairs_of,
     group=2,
     reference=True,
+    trees=True,
+    after=sft.METHOD,
 )
 
 if __name__ == "__main__":

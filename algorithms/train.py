@@ -1,0 +1,142 @@
+"""Train one learner on one log: from which policy, reference and critic, and what is played meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from agents import checkpoint, tiny
+from agents.checkpoint import Base, Loaded
+from agents.model import ActorCritic
+from agents.prompt import Prompt
+from agents.tiny import TinyConfig
+from algorithms.batch import Row
+from algorithms.examples import encode_rows
+from algorithms.learner import Learner, Training
+from algorithms.method import Method
+from algorithms.presets import Work
+from algorithms.validation import HeldOut, Validation
+from rollouts.progress import console
+from rollouts.resolve import run_checkpoint
+from rollouts.trajectory import Trajectory, read
+
+
+def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
+    """Everything that was said in a log, for training a tokenizer."""
+    return [text for t in trajectories for s in t.steps for text in (s.observation, s.action)]
+
+
+def scratch(trajectories: Sequence[Trajectory], seed: int, size: TinyConfig) -> Loaded:
+    """The tiny preset's model, with a tokenizer trained on the log's text."""
+    tokenizer = tiny.train_tokenizer(texts_of(trajectories), size.vocab)
+    lm = tiny.build(tokenizer, size, seed)
+    return Loaded(lm, tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
+
+
+def start_of(model: str, trajectories: Sequence[Trajectory], seed: int, folder: Path, size: TinyConfig) -> Path:
+    """What a run starts from: a stored model, or the tiny preset from scratch, made and stored in `folder` if it is not there."""
+    if model != "tiny":
+        return run_checkpoint(model)
+    if not checkpoint.is_checkpoint(folder):
+        made = scratch(trajectories, seed, size)
+        checkpoint.save(folder, ActorCritic(made.lm), made.tokenizer, made.base)
+    return folder
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training starts from, by name or folder."""
+
+    model: str = "tiny"
+    """the policy"""
+    base: str | None = None
+    """where the base model of a LoRA checkpoint lies now"""
+    reference: str | None = None
+    """the frozen reference; None: the policy that training starts from"""
+    critic: str | None = None
+    """a checkpoint whose critic training starts from; None: V = 0"""
+
+
+def train(
+    method: Method,
+    config: Any,
+    training: Training,
+    trajectories: Sequence[Trajectory],
+    policy: Loaded,
+    start: Start,
+    out: Path,
+    seed: int,
+    held_out: HeldOut | None = None,
+) -> Path:
+    """Encode a log and train `policy` on it, with the reference and the critic that `start` names; the checkpoint's folder.
+
+    Raises:
+        ValueError: the reference or the critic has another tokenizer, or the critic does not fit.
+    """
+    rows = list(encode_rows(trajectories, Prompt(policy.tokenizer), training.max_length))
+    console.print(_describe(rows, len(trajectories)))
+    reference = critic = None
+    if start.reference and method.reference:
+        reference = checkpoint.load_policy(run_checkpoint(start.reference), start.base)
+        _same_tokens(reference.tokenizer, policy, f"the reference {start.reference}")
+    if start.critic:
+        critic, tokenizer = checkpoint.load(run_checkpoint(start.critic), start.base)
+        _same_tokens(tokenizer, policy, f"the critic of {start.critic}")
+    return Learner(method, config, training, rows, policy, out, seed, reference, critic, held_out).run()
+
+
+def _same_tokens(tokenizer: PreTrainedTokenizerBase, policy: Loaded, whose: str) -> None:
+    if tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+        raise ValueError(f"{whose} has another tokenizer than the policy: give a model that was trained from the same start")
+
+
+def train_on_log(
+    method: Method,
+    config: Any,
+    training: Training,
+    data: Path,
+    start: Start,
+    out: Path,
+    seed: int,
+    size: TinyConfig = TinyConfig(),
+    held_out: Callable[[Collection[str]], HeldOut | None] = lambda used: None,
+) -> Path:
+    """The learner alone: read a log, train, say where the checkpoint is. `held_out` is given the tasks that are trained on."""
+    if checkpoint.is_checkpoint(out):
+        console.print(f"{out} is there already; give another --out to train again")
+        return out
+    trajectories = read(data).trajectories
+    if start.model == "tiny" and training.rank:
+        raise ValueError("--rank trains adapters on a stored model, and tiny is made from scratch: give --model, or --rank 0")
+    tiny_model = start.model == "tiny"
+    policy = scratch(trajectories, seed, size) if tiny_model else checkpoint.load_policy(run_checkpoint(start.model), start.base)
+    train(method, config, training, trajectories, policy, start, out, seed, held_out({t.task for t in trajectories}))
+    console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
+    return out
+
+
+def _describe(rows: Sequence[Row], episodes: int) -> str:
+    if not rows:
+        return f"{episodes} episodes, none of which can be learnt from"
+    lengths = sorted(len(row) for row in rows)
+    solved = sum(row.solved for row in rows)
+    return (
+        f"{len(rows)} of {episodes} episodes can be learnt from, {solved} of them solved; "
+        f"tokens: median {lengths[len(lengths) // 2]}, longest {lengths[-1]}, all {sum(lengths)}"
+    )
+
+
+def train_args(work: Work) -> dict[str, Any]:
+    """The environment's arguments for training tasks."""
+    return {"split": "train"} | work.env_args if work.held_out else work.env_args
+
+
+def held_out_tasks(valid: Validation, env: str, work: Work, seed: int, used: Collection[str]) -> HeldOut | None:
+    """The tasks to validate on, for training on the tasks `used`; None where there is no validation."""
+    if not valid.every:
+        return None
+    return HeldOut(valid, env, train_args(work), used, work.action_tokens, work.parallel, seed)

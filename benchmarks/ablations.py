@@ -1,0 +1,55 @@
+"""The variants of `runs/ablations.sh`, each beside the default of its learner.
+
+    python benchmarks/ablations.py out/compare/math-0 out/compare/math-1 ... > docs/results/ablations-math.md
+
+Columns as in `benchmarks/compare.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from compare import success_row  # beside this script
+
+from rollouts.trajectory import read
+
+GROUPS = {
+    "DQO: lambda": ("dqo", "dqo-lam-0.95", "dqo-lam-0.5", "dqo-lam-0.95-paper"),
+    "DQO: weights by pi / mu": ("dqo", "dqo-no-weights", "dqo-policy-weight", "dqo-value-weight"),
+    "OREO: what an action is": ("oreo", "oreo-step", "oreo-response"),
+    "OREO: beta (0.03)": ("oreo-beta-0.01", "oreo", "oreo-beta-0.1", "oreo-beta-0.3"),
+    "OREO: weight of the KL (0.01, exact)": ("oreo-kl-0", "oreo", "oreo-kl-0.1", "oreo-k3"),
+    "OREO: rounds": ("oreo", "oreo-round-2", "oreo-round-3"),
+    "DVO: beta (0.1)": ("dvo-beta-0.03", "dvo", "dvo-beta-0.3", "dvo-beta-1"),
+    "DVO: what an action is": ("dvo", "dvo-response"),
+    "DVO: iterations of a tree (40)": ("dvo-iterations-10", "dvo-iterations-20", "dvo", "dvo-iterations-80"),
+}
+"""Title -> variants, the default among them."""
+
+
+def main(runs: list[Path]) -> None:
+    """Print a table for each group, with the splits side by side."""
+    env = json.loads((runs[0] / "config.json").read_text())["env"]
+    print(
+        f"# Ablations: {env}\n\n`runs/ablations.sh --env {env}`, {len(runs)} runs. The first row of each table is the common start."
+    )
+    folders = sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()})
+    for title, variants in GROUPS.items():
+        print(f"\n## {title}\n\n| split | variant | success | 95% interval | gain over sft, over tasks | over runs |")
+        print("|---|---|---|---|---|---|")
+        for folder in folders:
+            split, temperature = folder.rsplit("-", 1)
+            start = [read(run / "compare" / folder / "sft.jsonl").trajectories for run in runs]
+            for variant in ("sft", *variants):
+                logs = [run / "compare" / folder / f"{variant}.jsonl" for run in runs]
+                if all(log.exists() for log in logs):
+                    name = f"{split}, {'greedy' if temperature == '0' else 'sampled'}"
+                    print(f"| {name} {success_row(variant, [read(log).trajectories for log in logs], start)}")
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit("usage: python benchmarks/ablations.py RUN [RUN ...]")
+    main([Path(folder) for folder in sys.argv[1:]])

@@ -12,14 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from algorithms import sft
 from algorithms.batch import Batch, Outputs
 from algorithms.job import main
 from algorithms.method import Method
-from algorithms.returns import mean_over_decisions
+from algorithms.returns import mean_over_decisions, part
 from algorithms.selection import credited_rows
 
 
@@ -49,15 +48,11 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     metrics = {
         "policy_loss": total,
         "log_ratio": mean_over_decisions(log_ratio, batch.mask),
-        "log_ratio/good": _mean_where(log_ratio, good),
-        "log_ratio/bad": _mean_where(log_ratio, bad),
+        "log_ratio/good": part(log_ratio, good),
+        "log_ratio/bad": part(log_ratio, bad),
         "target": mean_over_decisions(batch.target.abs(), batch.mask),
     }
     return total, {name: metric.detach() for name, metric in metrics.items()}
-
-
-def _mean_where(x: Tensor, chosen: Tensor) -> Tensor:
-    return torch.where(chosen, x, torch.zeros_like(x)).sum() / chosen.sum().clamp(min=1)
 
 
 METHOD = Method(

@@ -18,6 +18,7 @@ from algorithms import sft
 from algorithms.batch import Batch, Outputs, Row
 from algorithms.job import main
 from algorithms.method import Method
+from algorithms.returns import part
 from algorithms.selection import mismatched, signed, training_rows
 
 
@@ -52,8 +53,8 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     metrics = {
         "policy_loss": losses.mean(),
         "z": z,
-        "log_ratio/solved": ratio[solved].sum() / solved.sum().clamp(min=1),
-        "log_ratio/failed": ratio[~solved].sum() / (~solved).sum().clamp(min=1),
+        "log_ratio/solved": part(ratio, solved),
+        "log_ratio/failed": part(ratio, ~solved),
         "solved": solved.to(ratio.dtype).mean(),
     }
     return metrics["policy_loss"], {name: metric.detach() for name, metric in metrics.items()}

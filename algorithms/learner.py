@@ -204,7 +204,7 @@ class Learner:
         point = self._reference_point(mine)
         weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
         shares = weights / self._sum(weights.sum())
-        totals: dict[str, Tensor] = {}
+        totals: dict[str, Any] = {}
         losses: list[Tensor] = []
         for index, (micro, share) in enumerate(zip(micros, shares, strict=True)):
             last = index + 1 == len(micros)
@@ -217,8 +217,8 @@ class Learner:
                 # DDP averages over processes what is meant as a sum of shares.
                 self.accelerator.backward(loss * share * self.accelerator.num_processes)
             for name, metric in {"loss": loss.detach(), **metrics}.items():
-                totals[name] = totals.get(name, torch.zeros((), device=share.device)) + metric * share
-        found = {name: self._sum(total).item() for name, total in totals.items()}
+                totals[name] = totals.get(name, 0.0) + (metric if metric.ndim else metric * share)
+        found = {name: mean for name, total in totals.items() if (mean := _mean(self._sum(total))) is not None}
         for group in self.optimizer.param_groups:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
             found[f"grad_norm/{group['name']}"] = norm.item()
@@ -397,6 +397,13 @@ def _digest(rows: Sequence[Row]) -> str:
     for row in rows:
         digest.update(repr((row.tokens, row.step, row.reward, row.target, row.process_score, row.sign)).encode())
     return digest.hexdigest()
+
+
+def _mean(total: Tensor) -> float | None:
+    """A metric of the whole step; None where it is over none of its rows."""
+    if total.ndim:
+        return (total[0] / total[1]).item() if total[1] else None
+    return total.item()
 
 
 def _shown(metrics: dict[str, float]) -> str:

@@ -30,6 +30,7 @@ class Method:
     config: type[Any]
     """its frozen dataclass of settings"""
     loss: Callable[[Outputs, Batch, Any], tuple[Tensor, dict[str, Tensor]]]
+    """(outputs, batch, config) -> the loss and its metrics: means like the loss, or (sum, count) of `returns.part`"""
     level: Callable[[Any], Level]
     """the level of its batches, from its config"""
     rows: Callable[[Sequence[Row], Any, random.Random], list[Row]]

@@ -11,7 +11,7 @@ def lambda_return(
 ) -> Tensor:
     """Soft lambda-returns of every decision, float [B, S], without gradient.
 
-    According to guides' section 0 (OREO Eq. 8 is lam = 1, DQO Eq. 4.6 in normalised form):
+    OREO's Eq. 8 with lam = 1, DQO's Eq. 4.6 in normalised form:
 
         G_s = r_s - beta * log_ratio_s + gamma * ((1 - lam) * V_{s+1} + lam * G_{s+1}),   V = G = 0 after the last decision.
 
@@ -37,6 +37,14 @@ def lambda_return(
 def next_decision(x: Tensor) -> Tensor:
     """x_{s+1} at s, 0 at the end: [B, S] -> [B, S]."""
     return torch.nn.functional.pad(x[:, 1:], (0, 1))
+
+
+def part(x: Tensor, chosen: Tensor) -> Tensor:
+    """A metric over some of a batch only: the sum of x where it is chosen, and over how many; float [2].
+
+    The loop adds both up over the micro-batches of a step before it divides.
+    """
+    return torch.stack([torch.where(chosen, x, torch.zeros_like(x)).sum(), chosen.sum().to(x.dtype)])
 
 
 def mean_over_decisions(x: Tensor, mask: Tensor) -> Tensor:

@@ -99,6 +99,18 @@ def test_accumulation_is_exact_for_unequal_lengths(
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("method", "config"), LEARNERS, ids=lambda x: getattr(x, "name", ""))
+def test_metrics_do_not_hang_on_how_a_step_is_cut(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, method: Method, config: object
+) -> None:
+    whole, parts = (
+        shaken(learner(method, small_lm, tokenizer, tmp_path, config, micro_tokens=budget)).train_step() for budget in (10_000, 40)
+    )
+    assert whole.keys() == parts.keys()
+    for name in whole.keys() - {"tokens_per_second"}:
+        assert parts[name] == pytest.approx(whole[name], rel=1e-4, abs=1e-6), name
+
+
 def test_pairs_stay_adjacent_in_every_micro_batch(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

@@ -106,7 +106,8 @@ def test_dvo() -> None:
     batch.target = torch.tensor([[0.3, -0.1], [-0.2, 9.0]], dtype=F)
     total, metrics = dvo.loss(outputs, batch, dvo.Config(beta=0.5))
     assert total.item() == pytest.approx(0.04625, abs=1e-12)
-    assert metrics["log_ratio/good"].item() == pytest.approx(0.2) and metrics["log_ratio/bad"].item() == pytest.approx(0.0)
+    close(metrics["log_ratio/good"], [0.2, 1])  # the sum, over so many
+    close(metrics["log_ratio/bad"], [0.0, 2])
     close(gradient(dvo.loss, outputs, batch, dvo.Config(beta=0.5)), [[-0.025, -0.0125], [0.1, 0.0]])
 
 
@@ -154,7 +155,8 @@ def test_kto() -> None:
     config = kto.Config(beta=0.5, failed_weight=2.0)
     total, metrics = kto.loss(outputs, batch, config)
     assert total.item() == pytest.approx(3 * (1 - s) / 2, abs=1e-12)
-    assert metrics["log_ratio/solved"].item() == pytest.approx(-0.2) and metrics["log_ratio/failed"].item() == pytest.approx(0.4)
+    close(metrics["log_ratio/solved"], [-0.2, 1])
+    close(metrics["log_ratio/failed"], [0.4, 1])
     slope = 0.25 * s * (1 - s)
     close(gradient(kto.loss, outputs, batch, config), [[-slope, -slope], [2 * slope, 0.0]])
 

@@ -69,7 +69,7 @@ def test_response_gradient_flows_through_every_token() -> None:
 
 
 def test_gradient_is_a_weighted_log_likelihood() -> None:
-    """guides section 0: the policy gradient equals that of sum_s sg[2 beta delta_s / n] logp_s, delta = V + beta LR - r - tail."""
+    """The policy gradient equals that of sum_s sg[2 beta delta_s / n] logp_s, delta = V + beta LR - r - tail."""
     generator = torch.Generator().manual_seed(1)
     logp = torch.randn(3, 5, generator=generator, dtype=torch.float64, requires_grad=True)
     ref, value = (torch.randn(3, 5, generator=generator, dtype=torch.float64) for _ in range(2))

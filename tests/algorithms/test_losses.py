@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +38,7 @@ def gradient(loss: Any, outputs: Outputs, batch: Batch, config: Any, name: str =
     return torch.autograd.grad(loss(outputs, batch, config)[0], getattr(outputs, name))[0]
 
 
-def close(found: Tensor, expected: list[list[float]]) -> None:
+def close(found: Tensor, expected: Sequence[float] | Sequence[Sequence[float]]) -> None:
     torch.testing.assert_close(found, torch.tensor(expected, dtype=F), atol=1e-12, rtol=0)
 
 

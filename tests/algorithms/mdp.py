@@ -227,8 +227,8 @@ def fit(
     loss: Loss,
     config: Any,
     level: Level = "token",
-    steps: int = 400,
-    lr: float = 0.1,
+    steps: int = 300,
+    lr: float = 0.2,
     episodes: Mapping[State, int] | None = None,
     start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:

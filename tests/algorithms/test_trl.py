@@ -89,9 +89,7 @@ def agree(ours: Tensor, theirs: Tensor, lm: LlamaForCausalLM) -> None:
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-3)
 
 
-def test_dpo_is_trls(
-    pair: tuple[LlamaForCausalLM, LlamaForCausalLM], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
+def test_dpo_is_trls(pair: tuple[LlamaForCausalLM, LlamaForCausalLM], tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     policy, reference = pair
     model = with_reference(policy, reference)
     trainer = trl.DPOTrainer(

@@ -113,7 +113,7 @@ class TokenMDP:
         return value, policy
 
     def row(self, episode: State) -> Row:
-        """An episode as the learners get it: a prompt token, then all tokens but what the environment says after the last action."""
+        """An episode as the learners get it: a prompt token, then all up to the agent's last."""
         last = max(p for p, token in enumerate(episode) if token < ACTIONS)
         step, reward, done = [-1], [], 0
         for p, token in enumerate(episode[: last + 1]):

@@ -53,7 +53,7 @@ def test_the_soft_optimum_is_reached(name: str, loss: Loss, config: Any) -> None
 @pytest.mark.parametrize("name", ["steps of two"])
 @cases(STEPS)
 def test_steps_of_several_tokens_reach_the_optimum_of_tokens(name: str, loss: Loss, config: Any) -> None:
-    """A step's probability is the product of its tokens', so that all steps' fix all tokens'. V is learnt where steps start only."""
+    """A step's probability is the product of its tokens', so that all steps' fix all tokens'. V is learnt before steps only."""
     mdp = MDPS[name]
     best_value, best_policy = mdp.optimum()
     found_value, policy = fit(mdp, loss, replace(config, beta=mdp.beta), "step")

@@ -18,6 +18,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from agents import model as model_module
 from agents.logprob import token_log_probs, token_log_probs_and_kl
@@ -216,8 +217,20 @@ ROWS = [
 """Pairs of unequal lengths; what the environment says between actions is 40 and more."""
 
 
+def exact(lm: LlamaForCausalLM) -> LlamaForCausalLM:
+    """In float64 throughout: transformers' own norm rounds to float32 whatever the weights are."""
+    for module in list(lm.modules()):
+        for name, norm in module.named_children():
+            if isinstance(norm, LlamaRMSNorm):
+                ours = torch.nn.RMSNorm(norm.weight.shape, eps=norm.variance_epsilon)
+                ours.weight = norm.weight
+                setattr(module, name, ours)
+    return lm.double()
+
+
 def float64_model(lm: LlamaForCausalLM, moved: bool = True, rank: int = 0) -> ActorCritic:
     """A policy with reference and critic, off its start unless told."""
+    lm = exact(lm)
     model = ActorCritic(lm, "separate", reference=True, rank=rank).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -323,9 +336,28 @@ def test_what_the_environment_says_is_seen_and_not_learnt(small_lm: LlamaForCaus
         assert (a - b).abs().min() > 1e-6
 
 
+def test_preferences_count_the_agents_tokens_alone(small_lm: LlamaForCausalLM) -> None:
+    """DPO and KTO by hand from plain logits: S sums log pi - log ref at both turns' own tokens, given all that came before."""
+    model = float64_model(small_lm)
+    ratios = []
+    for row in ROWS:
+        tokens = torch.tensor([row.tokens])
+        logps = [lm.base_model(tokens).last_hidden_state @ lm.lm_head.weight.T for lm in (model.lm, model.reference)]  # type: ignore[union-attr,operator]
+        ratio = logps[0].log_softmax(-1) - logps[1].log_softmax(-1)
+        own = [p for p, step in enumerate(row.step) if step >= 0]
+        ratios.append(sum(ratio[0, p - 1, row.tokens[p]] for p in own))
+    s = torch.stack(ratios)  # type: ignore[arg-type]
+    by_hand = -torch.nn.functional.logsigmoid(0.2 * (s[::2] - s[1::2])).mean()
+    batch = batch_of(ROWS, dpo.METHOD, dpo.Config())
+    torch.testing.assert_close(loss_of(model, batch, dpo.METHOD, dpo.Config(beta=0.2)), by_hand, **EXACT)
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    by_hand = (1 - torch.sigmoid(0.2 * signs * (s - 0.1))).mean()
+    torch.testing.assert_close(loss_of(model, batch, kto.METHOD, kto.Config(beta=0.2)), by_hand, **EXACT)
+
+
 def test_adapters_off_and_adapters_merged(small_lm: LlamaForCausalLM) -> None:
     """The reference under LoRA is the base itself, and the policy what merging its adapter makes."""
-    base = copy.deepcopy(small_lm).double()
+    base = exact(copy.deepcopy(small_lm))
     model = float64_model(small_lm, rank=4)
     batch = collate(ROWS, "token")
     found = compute_outputs(model, batch, dqo.METHOD, dqo.Config())

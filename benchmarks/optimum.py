@@ -32,7 +32,7 @@ from algorithms import dqo, dro, dvo, oreo
 from algorithms.batch import Row
 from algorithms.learner import Learner, Training
 from algorithms.method import Method
-from tests.algorithms.mdp import ACTIONS, MDPS, NOISY, PROMPT, TokenMDP, fit, total_variation, with_credits
+from tests.algorithms.mdp import ACTIONS, MDPS, NOISY, PROMPT, TokenMDP, announced, fit, silent, total_variation, with_credits
 
 LEARNERS: dict[str, tuple[Method, Any]] = {
     "oreo token": (oreo.METHOD, oreo.Config(kl=0.0)),
@@ -110,6 +110,13 @@ def llama(seed: int, width: int = 64) -> LlamaForCausalLM:
     return lm.eval()
 
 
+def of_models(name: str) -> TokenMDP:
+    """An MDP as a model meets it: it would not know that words of no consequence have none, so they are left unsaid."""
+    if name == "stochastic lengths":
+        return replace(MDPS[name], words=lambda history: silent(history) if history else announced(history))
+    return replace((MDPS | NOISY)[name])
+
+
 def states_of(mdp: TokenMDP) -> tuple[Tensor, Tensor]:
     """All states as right-padded tokens [states, T], and the place of the last token of each."""
     last = torch.tensor([len(state) for state in mdp.index])
@@ -147,7 +154,7 @@ def trained(steps: int, lr: float, names: list[str], labels: list[str]) -> Itera
     for name in names:
         for label, (method, given) in ((label, LEARNERS[label]) for label in labels):
             lm = llama(seed=0)
-            mdp = replace((MDPS | NOISY)[name])
+            mdp = of_models(name)
             if method is dro.METHOD:
                 mdp.gamma = 1.0
             mdp.ref_logits = read_out(mdp, ActorCritic(lm))[1]  # the model at its start is the reference
@@ -175,10 +182,12 @@ def main() -> None:
     args = parser.parse_args()
     chosen = args.mdp, args.learner
     table = Table("MDP", "learner", "policy", "value", "steps", "seconds")
+    console = Console()
     for found in trained(args.steps, args.lr, *chosen) if args.model else tabular(args.steps, *chosen):
         value = "-" if found.value is None else f"{found.value:.1e}"
+        console.print(f"{found.mdp}, {found.learner}: policy {found.policy:.1e}, value {value}", highlight=False)
         table.add_row(found.mdp, found.learner, f"{found.policy:.1e}", value, str(found.steps), f"{found.seconds:.1f}")
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def test_dro_reaches_the_optimum_of_one_decision_and_the_value_of_the_prompt_onl
     """All episodes' probabilities fix all tokens'; V is learnt before the first token and nowhere else; there is no discount."""
     mdp = replace(MDPS[name], gamma=1.0)
     best_value, best_policy = mdp.optimum()
-    found, policy = fit(mdp, dro.loss, dro.Config(beta=mdp.beta), "response", steps=200)
+    found, policy = fit(mdp, dro.loss, dro.Config(beta=mdp.beta), "response")
     assert total_variation(policy, best_policy) < 1e-4
     first = read_states(mdp, "response")
     assert float((found - best_value)[first].abs().max()) < 1e-4

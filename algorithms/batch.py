@@ -91,8 +91,8 @@ class Row:
 def collate(rows: Sequence[Row], level: Level, pad: int = 0) -> Batch:
     """Rows -> a batch whose decisions are tokens, steps or whole responses.
 
-    At token level a step's reward (and target) stands at its last token; a response has the sum of its rewards. Process scores
-    are added to the rewards (DQO, appendix A.1).
+    At token level a step's reward (and target) stands at its last token; a response has the sum of its rewards; what a step
+    without tokens earned is the step's before it. Process scores are added to the rewards (DQO, appendix A.1).
 
     Raises:
         ValueError: no rows, an unknown level, or a row without a token of the agent.
@@ -158,10 +158,12 @@ def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Ten
     last_of_step = torch.ones(len(own), dtype=torch.bool)
     last_of_step[:-1] = step[own][1:] != step[own][:-1]
 
+    ends, said = index[last_of_step], step[own][last_of_step]
+
     def at_decisions(per_step: Sequence[float]) -> Tensor:
-        return torch.zeros(count).index_add(
-            0, index[last_of_step], torch.tensor(per_step, dtype=torch.float)[step[own][last_of_step]]
-        )
+        # What belongs to a step without tokens goes to the last one with tokens before it, or else to the first.
+        host = torch.searchsorted(said, torch.arange(len(per_step)), right=True).sub(1).clamp(min=0)
+        return torch.zeros(count).index_add(0, ends[host], torch.tensor(per_step, dtype=torch.float))
 
     logps = torch.tensor(row.logps, dtype=torch.float)[own] if row.logps is not None else torch.full((len(own),), torch.nan)
     old_logp = torch.zeros(count).index_add(0, index, logps)

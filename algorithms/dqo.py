@@ -57,9 +57,8 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     returns = None
     if config.lambda_return == "paper" and config.lam < 1 and outputs.value is not None and outputs.ref_logp is not None:
         ratio = (outputs.logp - outputs.ref_logp).detach()
-        returns = literal_lambda_return(
-            batch.reward, outputs.value.detach(), ratio, batch.mask, config.beta, config.gamma, config.lam
-        )
+        slow = outputs.value.detach() if outputs.target_value is None else outputs.target_value
+        returns = literal_lambda_return(batch.reward, slow, ratio, batch.mask, config.beta, config.gamma, config.lam)
     found = residuals(outputs, batch, config.beta, config.gamma, config.lam, returns)
     value_loss = mean_square(found.value, batch.mask, weight if config.weight_value else None)
     policy_loss = mean_square(found.policy, batch.mask, weight if config.weight_policy else None)

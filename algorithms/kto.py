@@ -48,7 +48,7 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     ratio = ((outputs.logp - outputs.ref_logp) * batch.mask).sum(1)
     solved = batch.sign > 0
     z = outputs.reference_point.detach().to(ratio.dtype)
-    weight = torch.where(solved, config.solved_weight, config.failed_weight).to(ratio.dtype)
+    weight = torch.where(solved, ratio.new_tensor(config.solved_weight), ratio.new_tensor(config.failed_weight))
     losses = weight * (1 - torch.sigmoid(config.beta * (ratio - z) * batch.sign))
     metrics = {
         "policy_loss": losses.mean(),

@@ -25,7 +25,16 @@ def training_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | 
 
 
 def every_row(rows: Sequence[Row], config: Any = None, rng: random.Random | None = None) -> list[Row]:
-    """Every row, whatever it earned."""
+    """Every row, whatever it earned.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not rows:
+        raise ValueError(
+            "no episode in the log that can be learnt from: those that ended by an error, without an action, or with a first step "
+            "longer than --max-length are left out; collect others (rollouts.collect)"
+        )
     return list(rows)
 
 
@@ -48,12 +57,13 @@ def credited_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | 
     """Every row, where each of their steps has a credit.
 
     Raises:
-        ValueError: some have none.
+        ValueError: some have none, or there is no row.
     """
+    every_row(rows)
     lacking = [number for number, row in enumerate(rows, 1) if row.target is None]
-    if lacking or not rows:
+    if lacking:
         raise ValueError(
-            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (first number {(lacking or [0])[0]}): "
+            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (first number {lacking[0]}): "
             "this learner needs Step.target, which python -m rollouts.tree writes"
         )
     return list(rows)
@@ -150,6 +160,8 @@ def _siblings(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
         assert row.target is not None
         for number, credit in enumerate(row.target):
             own = [p for p, step in enumerate(row.step) if step == number]
+            if not own:
+                continue  # a step that said nothing
             first, after = own[0], own[-1] + 1
             alone = Row(row.tokens[:after], (-1,) * first + (0,) * (after - first), (0.0,), task=row.task)
             children[row.tokens[:first]][row.tokens[first:after]] = (credit, alone)
@@ -173,7 +185,7 @@ def mismatched(rows: Sequence[Row]) -> list[Row]:
     found = []
     for i, row in enumerate(rows):
         others = [rows[(i + k) % len(rows)] for k in range(1, len(rows))]
-        other = next((o for o in others if o.task != row.task or o.tokens != row.tokens), None)
+        other = next((o for o in others if o.task != row.task), next((o for o in others if o.tokens != row.tokens), None))
         if other is None:
             continue
         mine, theirs = _first_own(row), _first_own(other)

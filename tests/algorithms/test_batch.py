@@ -79,3 +79,13 @@ def test_process_scores_are_added_where_their_step_ends(level: Level, reward: li
     assert scored.reward.tolist() == [reward, [0.0] * len(reward)]
     for name in ("tokens", "decision", "start", "mask", "target", "old_logp"):
         torch.testing.assert_close(getattr(scored, name), getattr(plain, name), equal_nan=True, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("level", "reward"), [("token", [1.5, 0.5]), ("step", [1.5, 0.5]), ("response", [2.0])])
+def test_what_a_step_without_tokens_earned_is_not_lost(level: Level, reward: list[float]) -> None:
+    """Steps 0 and 2 said nothing: step 0's 0.25 goes to the first step with tokens, step 2's 0.75 to the one before it."""
+    row = Row((9, 1, 3), (-1, 1, 3), (0.25, 0.5, 0.75, 0.5), (0.25, 0.5, 0.75, 0.5))
+    batch = collate([row], level)
+    assert batch.reward.tolist() == [reward]
+    assert batch.target is not None
+    assert torch.equal(batch.target, batch.reward)

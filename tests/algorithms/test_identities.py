@@ -1,16 +1,32 @@
-"""What the learners have in common, to twelve digits in float64: each is a special case of another, in loss and in gradient."""
+"""What the learners have in common, to twelve digits in float64, in loss and in gradient.
+
+First on random scores: each learner is a special case of another. Then through a real model in float64: what padding, chunks,
+adapters and the environment's words may not change. Elsewhere: the exact optimum (test_optimum.py), credits of a real search
+telescope (tests/rollouts/test_tree.py), accumulation and resuming are exact (test_learner.py), a reloaded V is the same to the bit
+(tests/agents/test_checkpoint.py), an episode cut off by a limit earns nothing (test_examples.py).
+"""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 import torch
+from peft import PeftModel
 from torch import Tensor
+from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from algorithms import dqo, dro, dvo, oreo
+from agents import model as model_module
+from agents.logprob import token_log_probs, token_log_probs_and_kl
+from agents.model import ActorCritic
+from algorithms import dpo, dqo, dro, dvo, kto, oreo, sft, step_dpo, value
 from algorithms.batch import Batch, Outputs, Row, collate, gather_decisions
+from algorithms.method import Method
+from algorithms.minibatch import compute_outputs
 from algorithms.returns import lambda_return, literal_lambda_return, next_decision
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
@@ -102,6 +118,23 @@ def test_the_recursion_is_the_normalised_mixture_of_n_step_returns(lam: float, g
             assert found[b, s].item() == pytest.approx(mixture, abs=1e-12)
 
 
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+def test_lambda_0_is_one_step_for_the_critic_and_two_for_the_policy(gamma: float) -> None:
+    """L_V regresses onto u + gamma V', as TD(0) does; L_pi puts G' = u' + gamma V'' where V' would stand (DQO's Eq. 4.7)."""
+    outputs, batch = example()
+    assert outputs.value is not None and outputs.ref_logp is not None
+    frozen, log_ratio = (outputs.value * batch.mask).detach(), (outputs.logp - outputs.ref_logp) * batch.mask
+    soft = batch.reward - 0.3 * log_ratio.detach()
+    once = next_decision(frozen)
+    critic = outputs.value - soft - gamma * once
+    actor = frozen + 0.3 * log_ratio - batch.reward - gamma * next_decision(soft + gamma * once)
+    by_hand = [((x * batch.mask) ** 2).sum(1).div(batch.mask.sum(1)).mean() for x in (critic, actor)]
+    config = dqo.Config(beta=0.3, lam=0.0, gamma=gamma, weight_value=False, weight_policy=False)
+    total, found = gradients(dqo.loss, outputs, batch, config)
+    torch.testing.assert_close(total, sum(by_hand), **EXACT)
+    torch.testing.assert_close(found, list(torch.autograd.grad(sum(by_hand), [outputs.logp, outputs.value])), **EXACT)  # type: ignore[arg-type]
+
+
 def test_the_printed_lambda_return_by_hand() -> None:
     """Two decisions, lam = 0.5, u = [1, 2], V = [3, 4]: G_0 = 0.5 * (1 + 4) = 2.5 and G_1 = 0, its sum being empty.
 
@@ -154,3 +187,182 @@ def test_padding_changes_nothing() -> None:
         torch.testing.assert_close(together, torch.stack(parts).mean(), **EXACT)
         mean_gradient = torch.autograd.grad(torch.stack(parts).mean(), [outputs.logp, outputs.value])  # type: ignore[list-item]
         torch.testing.assert_close(grads, list(mean_gradient), **EXACT)
+
+
+METHODS: list[tuple[Method, Any]] = [
+    (sft.METHOD, sft.Config()),
+    (oreo.METHOD, oreo.Config(level="token", beta=0.3)),
+    (oreo.METHOD, oreo.Config(level="step", beta=0.3)),
+    (oreo.METHOD, oreo.Config(level="response", beta=0.3)),
+    (oreo.METHOD, oreo.Config(beta=0.3, kl_estimate="k3")),
+    (dqo.METHOD, dqo.Config(beta=0.3, lam=0.9)),
+    (dqo.METHOD, dqo.Config(beta=0.3, level="step", gamma=0.9)),
+    (dro.METHOD, dro.Config(beta=0.3)),
+    (dvo.METHOD, dvo.Config()),
+    (dpo.METHOD, dpo.Config()),
+    (step_dpo.METHOD, step_dpo.Config()),
+    (kto.METHOD, kto.Config()),
+    (value.METHOD, value.Config()),
+]
+LABELS = [f"{method.name}-{number}" for number, (method, _) in enumerate(METHODS)]
+every_method = pytest.mark.parametrize(("method", "config"), METHODS, ids=LABELS)
+
+TURNS = Row((5, 6, 7, 20, 21, 40, 41, 30, 31, 32), (-1, -1, -1, 0, 0, -1, -1, 1, 1, 1), (0.5, 1.0), (0.25, 0.5), None, True)
+ROWS = [
+    replace(TURNS, task="a", sign=1),
+    Row((5, 6, 7, 22, 42, 33), (-1, -1, -1, 0, -1, 1), (0.0, 0.0), (0.5, -0.75), task="a", sign=-1),
+    Row((8, 9, 50), (-1, -1, 0), (1.0,), (0.5,), task="b", solved=True, sign=1),
+    Row((8, 9, 51, 52, 53, 43, 54), (-1, -1, 0, 0, 1, -1, 2), (0.0, 0.0, 0.0), (0.0, 0.0, -0.5), task="b", sign=-1),
+]
+"""Pairs of unequal lengths; what the environment says between actions is 40 and more."""
+
+
+def exact(lm: LlamaForCausalLM) -> LlamaForCausalLM:
+    """In float64 throughout: transformers' own norm rounds to float32 whatever the weights are."""
+    for module in list(lm.modules()):
+        for name, norm in module.named_children():
+            if isinstance(norm, LlamaRMSNorm):
+                ours = torch.nn.RMSNorm(norm.weight.shape, eps=norm.variance_epsilon)
+                ours.weight = norm.weight
+                setattr(module, name, ours)
+    return lm.double()
+
+
+def float64_model(lm: LlamaForCausalLM, moved: bool = True, rank: int = 0) -> ActorCritic:
+    """A policy with reference and critic, off its start unless told."""
+    lm = exact(lm)
+    model = ActorCritic(lm, "separate", reference=True, rank=rank).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in (p for members in model.groups().values() for p in members if moved):
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return model
+
+
+def batch_of(rows: list[Row], method: Method, config: Any) -> Batch:
+    return collate(rows, method.level(config))
+
+
+def loss_of(model: ActorCritic, batch: Batch, method: Method, config: Any) -> Tensor:
+    outputs = compute_outputs(model, batch, method, config)
+    outputs.reference_point = torch.tensor(0.1, dtype=torch.float64)  # of KTO: taken before the step, the same for all its parts
+    return method.loss(outputs, batch, config)[0]
+
+
+def gradient_of(loss: Tensor, model: ActorCritic) -> list[Tensor]:
+    trained = [p for members in model.groups().values() for p in members]
+    return list(torch.autograd.grad(loss, trained, allow_unused=True, materialize_grads=True))
+
+
+@every_method
+def test_at_the_start_nothing_differs_and_nothing_is_known(small_lm: LlamaForCausalLM, method: Method, config: Any) -> None:
+    """log pi == log ref, KL == 0, V == 0 (a head of zeros), every weight of DQO 1: exactly, and in all learners' own batches."""
+    model = float64_model(small_lm, moved=False)
+    batch = batch_of(ROWS, method, config)
+    outputs = compute_outputs(model, batch, method, config)
+    assert (outputs.ref_logp is not None) == method.reference
+    if outputs.ref_logp is not None:
+        assert torch.equal(outputs.logp, outputs.ref_logp)
+        fresh = replace(batch, old_logp=None)
+        assert dqo.trajectory_weight(outputs, fresh, cap=2.0).tolist() == [1.0] * len(ROWS)
+    assert outputs.kl is None or outputs.kl.abs().max() == 0.0
+    assert outputs.value is None or outputs.value.abs().max() == 0.0
+
+
+@every_method
+def test_rows_alone_sum_to_rows_padded_together(small_lm: LlamaForCausalLM, method: Method, config: Any) -> None:
+    """Each by its share of what the loss is a mean over (rows, pairs or tokens): the same loss and the same gradient."""
+    model = float64_model(small_lm)
+    whole = batch_of(ROWS, method, config)
+    together = loss_of(model, whole, method, config)
+    alone = [batch_of(ROWS[i : i + method.group], method, config) for i in range(0, len(ROWS), method.group)]
+    shares = [method.weight(batch).double() / method.weight(whole) for batch in alone]
+    apart = torch.stack([share * loss_of(model, b, method, config) for share, b in zip(shares, alone, strict=True)]).sum()
+    torch.testing.assert_close(apart, together, **EXACT)
+    found = gradient_of(together, model)
+    assert max(gradient.abs().max() for gradient in found) > 1e-3
+    torch.testing.assert_close(gradient_of(apart, model), found, **EXACT)
+
+
+@every_method
+def test_chunks_of_the_vocabulary_pass_change_nothing(
+    small_lm: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch, method: Method, config: Any
+) -> None:
+    """All positions in one chunk, and three at a time."""
+    model = float64_model(small_lm)
+    batch = batch_of(ROWS, method, config)
+    whole = loss_of(model, batch, method, config)
+    monkeypatch.setattr(model_module, "token_log_probs", partial(token_log_probs, chunk=3))
+    monkeypatch.setattr(model_module, "token_log_probs_and_kl", partial(token_log_probs_and_kl, chunk=3))
+    chunked = loss_of(model, batch, method, config)
+    torch.testing.assert_close(chunked, whole, **EXACT)
+    torch.testing.assert_close(gradient_of(chunked, model), gradient_of(whole, model), **EXACT)
+
+
+@every_method
+def test_only_what_the_agent_wrote_is_learnt(small_lm: LlamaForCausalLM, method: Method, config: Any) -> None:
+    """The policy's gradient at the states whose next token is the prompt's, the environment's or padding is exactly 0."""
+    model = float64_model(small_lm)
+    kept: list[Tensor] = []
+    original = model.hidden
+
+    def hidden(role: Any, tokens: Tensor) -> Tensor:
+        found = original(role, tokens)
+        if role == "policy" and found.requires_grad:
+            found.retain_grad()
+            kept.append(found)
+        return found
+
+    model.hidden = hidden  # type: ignore[method-assign]
+    batch = batch_of(ROWS, method, config)
+    loss_of(model, batch, method, config).backward()
+    (states,) = kept
+    learnt = torch.zeros_like(batch.decision, dtype=torch.bool) if states.grad is None else states.grad.abs().sum(-1) > 0
+    agents = torch.nn.functional.pad(batch.decision[:, 1:] >= 0, (0, 1))
+    assert torch.equal(learnt, agents & (method.name != "value"))
+
+
+def test_what_the_environment_says_is_seen_and_not_learnt(small_lm: LlamaForCausalLM) -> None:
+    """Its tokens in another order: the same tokens are trained at the same places, and V and log pi after them are others."""
+    model = float64_model(small_lm)
+    other = replace(TURNS, tokens=(6, 5, 7, 20, 21, 41, 40, 30, 31, 32))
+    one, two = (collate([row], "token") for row in (TURNS, other))
+    for name in ("decision", "start", "mask", "reward"):
+        assert torch.equal(getattr(one, name), getattr(two, name))
+    assert torch.equal(one.tokens[one.decision >= 0], two.tokens[two.decision >= 0])
+    first, second = (compute_outputs(model, batch, dqo.METHOD, dqo.Config()) for batch in (one, two))
+    for a, b in ((first.value, second.value), (first.logp, second.logp)):
+        assert a is not None and b is not None
+        assert (a - b).abs().min() > 1e-6
+
+
+def test_preferences_count_the_agents_tokens_alone(small_lm: LlamaForCausalLM) -> None:
+    """DPO and KTO by hand from plain logits: S sums log pi - log ref at both turns' own tokens, given all that came before."""
+    model = float64_model(small_lm)
+    ratios = []
+    for row in ROWS:
+        tokens = torch.tensor([row.tokens])
+        logps = [lm.base_model(tokens).last_hidden_state @ lm.lm_head.weight.T for lm in (model.lm, model.reference)]  # type: ignore[union-attr,operator]
+        ratio = logps[0].log_softmax(-1) - logps[1].log_softmax(-1)
+        own = [p for p, step in enumerate(row.step) if step >= 0]
+        ratios.append(sum(ratio[0, p - 1, row.tokens[p]] for p in own))
+    s = torch.stack(ratios)  # type: ignore[arg-type]
+    by_hand = -torch.nn.functional.logsigmoid(0.2 * (s[::2] - s[1::2])).mean()
+    batch = batch_of(ROWS, dpo.METHOD, dpo.Config())
+    torch.testing.assert_close(loss_of(model, batch, dpo.METHOD, dpo.Config(beta=0.2)), by_hand, **EXACT)
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    by_hand = (1 - torch.sigmoid(0.2 * signs * (s - 0.1))).mean()
+    torch.testing.assert_close(loss_of(model, batch, kto.METHOD, kto.Config(beta=0.2)), by_hand, **EXACT)
+
+
+def test_adapters_off_and_adapters_merged(small_lm: LlamaForCausalLM) -> None:
+    """The reference under LoRA is the base itself, and the policy what merging its adapter makes."""
+    base = exact(copy.deepcopy(small_lm))
+    model = float64_model(small_lm, rank=4)
+    batch = collate(ROWS, "token")
+    found = compute_outputs(model, batch, dqo.METHOD, dqo.Config())
+    merged = cast(LlamaForCausalLM, cast(PeftModel, model.policy).merge_and_unload())  # type: ignore[operator]
+    for lm, ours in ((base, found.ref_logp), (merged, found.logp)):
+        plain = compute_outputs(ActorCritic(lm).double(), batch, sft.METHOD, sft.Config())
+        torch.testing.assert_close(ours, plain.logp, **EXACT)
+    assert (found.logp - found.ref_logp).abs().max() > 1e-3  # type: ignore[operator]

@@ -70,6 +70,15 @@ def test_dqo_gradients_and_that_none_flows_through_the_weights() -> None:
     close(gradient(dqo.loss, outputs, batch, only), [[-0.125 * w[0], -0.125 * w[0]], [0.15 * w[1], 0.0]])
 
 
+def test_the_printed_return_takes_the_slower_critic_too() -> None:
+    """lam = 0.5, beta = 0.5: G_0 = 0.5 (-0.1 + 2) = 0.95 with the slower V' = 2, and G_1 = 0; row 2 has one decision: 0."""
+    outputs, batch = example()
+    outputs.target_value = torch.tensor([[9.0, 2.0], [9.0, 9.0]], dtype=F)
+    config = dqo.Config(beta=0.5, lam=0.5, lambda_return="paper", weight_value=False, weight_policy=False)
+    _, metrics = dqo.loss(outputs, batch, config)
+    assert metrics["value_loss"].item() == pytest.approx(((0.35**2 + 0.49) / 2 + 0.01) / 2, abs=1e-12)
+
+
 def test_dqo_caps_weights_from_above_only() -> None:
     outputs, batch = example()
     outputs.logp = torch.tensor([[1.0, 1.0], [-3.0, 0.0]], dtype=F)
@@ -160,6 +169,14 @@ def test_kto() -> None:
     close(metrics["log_ratio/failed"], [0.4, 1])
     slope = 0.25 * s * (1 - s)
     close(gradient(kto.loss, outputs, batch, config), [[-slope, -slope], [2 * slope, 0.0]])
+
+
+def test_weights_of_kto_keep_their_digits() -> None:
+    """4/3, DVO's ratio, is no number of float32: at S = z and beta = 0 every row's loss is half its weight."""
+    outputs, batch = pair()
+    outputs.reference_point = torch.zeros((), dtype=F)
+    total, _ = kto.loss(outputs, batch, kto.Config(beta=0.0, solved_weight=4 / 3))
+    assert total.item() == pytest.approx((4 / 3 + 1) / 4, abs=1e-15)
 
 
 def test_kto_needs_its_reference_point() -> None:

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from algorithms import rejection
+from algorithms import dpo, dqo, dro, dvo, kto, oreo, rejection, sft, step_dpo, value
 from algorithms.batch import Row
+from algorithms.method import Method
 from algorithms.selection import (
     balanced,
     capped,
@@ -91,6 +92,13 @@ def test_sibling_steps() -> None:
     assert better.step == (-1, -1, 0) and better.sign == 1  # the common beginning is state
 
 
+def test_a_step_without_tokens_is_nobodys_sibling() -> None:
+    """Its second step says nothing."""
+    silent = Row((9, 1, 3), (-1, 0, 2), (0.0,) * 3, target=(0.5, 0.0, -0.5), task="t")
+    found = step_pairs([silent, row("t", True, 1, 4, target=(0.5, 0.25))], 9, rng())
+    assert [r.tokens for r in found] == [(9, 1, 4), (9, 1, 3)]
+
+
 def test_steps_of_equal_credit_and_of_other_tasks_are_no_pairs() -> None:
     rows = [row("a", True, 1, target=(0.5,)), row("a", True, 2, target=(0.5,)), row("b", False, 3, target=(-1.0,))]
     with pytest.raises(ValueError, match="no pair of steps among 3 episodes"):
@@ -111,6 +119,13 @@ def test_mismatched_rows_have_one_prompt_and_another_response() -> None:
     assert mismatched([a]) == mismatched([a, a]) == []
 
 
+def test_the_response_of_another_task_is_taken_before_another_of_the_same() -> None:
+    """Answers of one task to itself are no mismatch; only where there is one task alone must another of its answers do."""
+    rows = [row("a", True, 1), row("a", False, 2), row("b", True, 3)]
+    assert [r.tokens for r in mismatched(rows)] == [(9, 3), (9, 3), (9, 1)]
+    assert [r.tokens for r in mismatched(rows[:2])] == [(9, 2), (9, 1)]
+
+
 def test_signs() -> None:
     assert [r.sign for r in signed(log(1, 2))] == [1, -1, -1]
 
@@ -119,6 +134,29 @@ def test_nothing_solved() -> None:
     for choose in (solved_rows, training_rows):
         with pytest.raises(ValueError, match="no solved episode among 2"):
             choose(log(0, 2))
+
+
+NO_CREDITS, SAME_CREDITS = log(1, 1), [replace(r, target=(0.0,)) for r in log(1, 1)]
+NEEDS: list[tuple[Method, list[Row], str]] = [
+    *((m, log(0, 3), r"no solved episode among 3 .*--agent expert") for m in (sft.METHOD, oreo.METHOD, dqo.METHOD, dro.METHOD)),
+    *((m, log(0, 3), r"no solved episode among 3 .*collect more samples") for m in (rejection.METHOD, kto.METHOD)),
+    (dpo.METHOD, log(0, 3), r"no task of 1 has both a solved and a failed episode \(0 of 3 are solved\).*--samples 8"),
+    (dpo.METHOD, log(3, 0), r"no task of 1 has both a solved and a failed episode \(3 of 3 are solved\).*--samples 8"),
+    (dvo.METHOD, NO_CREDITS, r"2 of 2 episodes have no credit .*first number 1.*python -m rollouts\.tree writes"),
+    (dvo.METHOD, [*SAME_CREDITS, *NO_CREDITS], r"2 of 4 episodes have no credit .*first number 3"),
+    (step_dpo.METHOD, NO_CREDITS, r"2 of 2 episodes have no credit .*python -m rollouts\.tree writes"),
+    (step_dpo.METHOD, SAME_CREDITS, r"no pair of steps among 2 episodes.*python -m rollouts\.tree"),
+    *((m, [], "among 0 in the log") for m in (sft.METHOD, rejection.METHOD, oreo.METHOD, dqo.METHOD, dro.METHOD, kto.METHOD)),
+    (dpo.METHOD, [], "no task of 0"),
+    *((m, [], "no episode in the log that can be .*--max-length") for m in (dvo.METHOD, step_dpo.METHOD, value.METHOD)),
+]
+
+
+@pytest.mark.parametrize(("method", "rows", "message"), NEEDS, ids=lambda x: x.name if isinstance(x, Method) else "")
+def test_each_learner_says_what_its_log_lacks(method: Method, rows: list[Row], message: str) -> None:
+    """How many rows, of how many, which is the first, and the command that makes what is missing."""
+    with pytest.raises(ValueError, match=message):
+        method.rows(rows, method.config(), rng())
 
 
 def test_choices_hang_on_the_seed_alone() -> None:

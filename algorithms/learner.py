@@ -395,7 +395,7 @@ def _digest(rows: Sequence[Row]) -> str:
     """Names the examples."""
     digest = hashlib.blake2b(digest_size=8)
     for row in rows:
-        digest.update(repr((row.tokens, row.step, row.reward, row.target, row.process_score, row.sign)).encode())
+        digest.update(repr(row).encode())
     return digest.hexdigest()
 
 

@@ -33,7 +33,7 @@ from rollouts.evaluate import write_json
 from rollouts.progress import console
 from rollouts.resolve import env_maker, resolve_agent
 from rollouts.stats import Summary, paired_difference, print_summary, summarize
-from rollouts.trajectory import Trajectory
+from rollouts.trajectory import Log, Trajectory, read
 from rollouts.tree import grow_log, tree_table
 
 
@@ -71,7 +71,7 @@ class Pipeline:
         names = ["init"]
         first = self.method.after or self.method
         self._say(first.name, "trains init on the demonstrations")
-        self._train(first, demos, Start(str(self._start(demos)), self.base), first.name)
+        self._train(first, self._log("demos.jsonl", demos), Start(str(self._start(demos)), self.base), first.name)
         names.append(first.name)
         for number in range(1, self.rounds + 1) if self.method.after else ():
             names.append(self._round(number, names[-1], demos))
@@ -130,39 +130,45 @@ class Pipeline:
         console.print(f"model: {self.model}, {size / 1e6:.1f} million parameters, {len(start.tokenizer)} tokens")
         return folder
 
-    def _train(self, method: Method, data: Sequence[Trajectory], start: Start, name: str) -> None:
+    def _train(self, method: Method, data: Log, start: Start, name: str) -> None:
         folder = self.out / name
         if checkpoint.is_checkpoint(folder):
             console.print("done before")
             return
         own = method is self.method
         config, valid = (self.config, self.valid) if own else (method.config(), Validation())
-        held_out = held_out_tasks(valid, self.env, self.work, self.seed, {t.task for t in data})
+        held_out = held_out_tasks(valid, self.env, self.work, self.seed, {t.task for t in data.trajectories})
         policy = checkpoint.load_policy(start.model, self.base)
         train(method, config, self.trainings[method.name], data, policy, start, folder, self.seed, held_out)
 
-    def _data(self, number: int, name: str, demos: list[Trajectory]) -> list[Trajectory]:
+    def _log(self, file: str, trajectories: list[Trajectory]) -> Log:
+        """Some of a log's episodes, with its headers."""
+        return Log(read(self.out / file).headers, trajectories)
+
+    def _data(self, number: int, name: str, demos: list[Trajectory]) -> Log:
         """What a model does on the training tasks: its episodes, or the paths of its trees."""
         return self._trees(number, name) if self.method.trees else self._rollouts(number, name, demos)
 
-    def _rollouts(self, number: int, name: str, demos: list[Trajectory]) -> list[Trajectory]:
+    def _rollouts(self, number: int, name: str, demos: list[Trajectory]) -> Log:
         log = _numbered("rollouts", number)
         self._say(log, f"{name} plays {self.work.tasks} training tasks {self.work.samples} times")
         model, args = str(self.out / name), train_args(self.work)
         found = self._collect(model, f"{log}.jsonl", args, self.work.tasks, self.work.samples)
+        played = self._log(f"{log}.jsonl", found)
         if print_summary(found, f"rollouts of {name}").solved:
-            return found
+            return played
         console.print(f"no rollout was solved; {self.method.name} learns from the rollouts and the demonstrations together")
-        return found + demos
+        shown = self._log("demos.jsonl", demos)
+        return Log(played.headers + shown.headers, found + demos)
 
-    def _trees(self, number: int, name: str) -> list[Trajectory]:
+    def _trees(self, number: int, name: str) -> Log:
         log, work = _numbered("tree", number), self.work
         self._say(log, f"{name} searches {work.tree_tasks} training tasks")
         player, header = resolve_agent(str(self.out / name), Sampling(max_new_tokens=work.action_tokens), self.base)
         search, file = replace(work.search, seed=self.seed), self.out / f"{log}.jsonl"
         records, paths = grow_log(self.env, train_args(work), player, header, file, work.tree_tasks, search)
         console.print(tree_table(records, paths, f"trees of {name}"))
-        return paths
+        return self._log(f"{log}.jsonl", paths)
 
     def _disjoint(self, held_out: dict[str, Any]) -> bool:
         """Whether another split really has other tasks (a file given as the problems is the same for every split)."""

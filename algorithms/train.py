@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from algorithms.presets import Work
 from algorithms.validation import HeldOut, Validation
 from rollouts.progress import console
 from rollouts.resolve import run_checkpoint
-from rollouts.trajectory import Trajectory, read
+from rollouts.trajectory import Log, Trajectory, read
 
 
 def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
@@ -65,7 +65,7 @@ def train(
     method: Method,
     config: Any,
     training: Training,
-    trajectories: Sequence[Trajectory],
+    log: Log,
     policy: Loaded,
     start: Start,
     out: Path,
@@ -74,15 +74,20 @@ def train(
 ) -> Path:
     """Encode a log and train `policy` on it, with the reference and the critic that `start` names; the checkpoint's folder.
 
+    Where the reference itself played the whole log, its log-probabilities are taken from the training forward and not from the
+    log, so that DQO's weights are exactly 1 at the first step: sampling in another precision drifts over hundreds of tokens.
+
     Raises:
         ValueError: the reference or the critic has another tokenizer, or the critic does not fit.
     """
-    rows = list(encode_rows(trajectories, Prompt(policy.tokenizer), training.max_length))
-    console.print(_describe(rows, len(trajectories)))
+    rows = list(encode_rows(log.trajectories, Prompt(policy.tokenizer), training.max_length))
+    console.print(_describe(rows, len(log.trajectories)))
     reference = critic = None
     if start.reference and method.reference:
         reference = checkpoint.load_policy(run_checkpoint(start.reference), start.base)
         _same_tokens(reference.tokenizer, policy, f"the reference {start.reference}")
+    if {header.model for header in log.headers} == {checkpoint.fingerprint((reference or policy).lm)}:
+        rows = [replace(row, logps=None) for row in rows]
     if start.critic:
         critic, tokenizer = checkpoint.load(run_checkpoint(start.critic), start.base)
         _same_tokens(tokenizer, policy, f"the critic of {start.critic}")
@@ -109,12 +114,14 @@ def train_on_log(
     if checkpoint.is_checkpoint(out):
         console.print(f"{out} is there already; give another --out to train again")
         return out
-    trajectories = read(data).trajectories
+    log = read(data)
     if start.model == "tiny" and training.rank:
         raise ValueError("--rank trains adapters on a stored model, and tiny is made from scratch: give --model, or --rank 0")
     tiny_model = start.model == "tiny"
-    policy = scratch(trajectories, seed, size) if tiny_model else checkpoint.load_policy(run_checkpoint(start.model), start.base)
-    train(method, config, training, trajectories, policy, start, out, seed, held_out({t.task for t in trajectories}))
+    policy = (
+        scratch(log.trajectories, seed, size) if tiny_model else checkpoint.load_policy(run_checkpoint(start.model), start.base)
+    )
+    train(method, config, training, log, policy, start, out, seed, held_out({t.task for t in log.trajectories}))
     console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
     return out
 

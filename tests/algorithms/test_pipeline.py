@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agents.tiny import TinyConfig
-from algorithms import dvo, oreo, sft
+from algorithms import dqo, dvo, oreo, sft
 from algorithms.learner import Training
 from algorithms.method import Method
 from algorithms.pipeline import Pipeline
@@ -107,6 +107,17 @@ def test_a_critic_and_a_reference_of_other_runs(first: Path, tmp_path: Path) -> 
     assert metrics["value"] != 0.0
     assert metrics["log_ratio"] > 0.0  # what SFT has learnt since init
     assert Path(meta(tmp_path / "warm")["reference"]) == first / "init"
+
+
+def test_weights_are_exactly_one_where_the_start_played_the_log(first: Path, tmp_path: Path) -> None:
+    """And not where another model did: there mu is what was logged."""
+    training = Training(tracker="none")
+    for model in ("sft", "init"):
+        start, out = Start(str(first / model)), tmp_path / model
+        train_on_log(dqo.METHOD, dqo.Config(), training, first / "rollouts.jsonl", start, out, 0)
+    weights = [json.loads((tmp_path / f"{model}-metrics.jsonl").read_text())["weight"] for model in ("sft", "init")]
+    assert weights[0] == 1.0
+    assert weights[1] < 0.5
 
 
 def test_a_critic_with_another_tokenizer_is_refused(first: Path, tmp_path: Path) -> None:

@@ -153,14 +153,20 @@ def collect(
 
 
 def play(
-    make: Callable[[], gym.Env], agent: Agent, following: Callable[[], K | None], parallel: int = 64, env_id: str = ""
+    make: Callable[[], gym.Env],
+    agent: Agent,
+    following: Callable[[], K | None],
+    parallel: int = 64,
+    env_id: str = "",
+    idle: list[gym.Env] | None = None,
 ) -> Iterator[tuple[K, Trajectory]]:
     """The loop of `collect`, for episodes that are not all known before the first has ended.
 
     `following` names the next episode, or None where there is none now: it is asked again after each turn, until no episode is
-    left. Yields each episode as it ends.
+    left. Yields each episode as it ends. `idle` lends environments, and has all that were made when it is over; without it they are
+    closed.
     """
-    idle: list[gym.Env] = []
+    lent, idle = idle is not None, [] if idle is None else idle
     active: list[Episode[K]] = []
     while True:
         while len(active) < parallel and (key := following()) is not None:
@@ -181,7 +187,7 @@ def play(
             else:
                 idle.append(episode.env)
             yield episode.key, episode.record(agent, env_id)
-    for env in idle:
+    for env in [] if lent else idle:
         env.close()
 
 

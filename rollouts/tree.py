@@ -147,6 +147,7 @@ def tree_table(records: Sequence[TreeRecord], paths: Sequence[Trajectory], title
         ("trees with a solved path", f"{sum(r.solved > 0 for r in records) / count:.1%}"),
         ("trees with both outcomes", f"{sum(r.solved > 0 and r.failed > 0 for r in records) / count:.1%}"),
         ("mean V(root)", f"{sum(record.value for record in records) / count:.3f}"),
+        ("of them by rollouts", f"{sum(record.rollouts for record in records) / count:.1f}"),
         ("paths logged", f"{len(paths)}, {solved} solved"),
         ("mean |credit|", f"{sum(credits_) / max(len(credits_), 1):.3f}"),
         ("sampled", f"{steps:,} steps, {sum(record.tokens for record in records):,} tokens"),

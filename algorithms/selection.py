@@ -54,7 +54,7 @@ def credited_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | 
     if lacking or not rows:
         raise ValueError(
             f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (first number {(lacking or [0])[0]}): "
-            "this learner needs Step.target, which python -m rollouts.tree and rollouts.credit write (up to the critic's --max-length)"
+            "this learner needs Step.target, which python -m rollouts.tree writes, or rollouts.credit"
         )
     return list(rows)
 

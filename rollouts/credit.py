@@ -18,7 +18,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -142,23 +142,28 @@ def credit(critic: Critic, lines: Iterable[Header | Trajectory], micro_tokens: i
     """
     waiting, described = iter(lines), critic.described()
     while window := list(islice(waiting, WINDOW)):
-        rows: dict[int, Encoded] = {}
+        rows: dict[int, tuple[Trajectory, Encoded]] = {}
         for index, line in enumerate(window):
             if isinstance(line, Header):
                 window[index] = replace(line, credit=described)
-            elif line.end is not End.ERROR and (row := encode(line, critic.prompt, critic.max_length)) is not None:
-                rows[index] = row
-        for batch in _batches(rows, micro_tokens):
-            for index, values in zip(batch, critic.values([rows[index] for index in batch]), strict=True):
-                window[index] = with_credits(window[index], values, rows[index].reward)
+            elif line.end is not End.ERROR:
+                row = encode(line, critic.prompt, critic.max_length)
+                if row is None:
+                    window[index] = with_credits(line, [], [])  # not those of another critic or a search
+                else:
+                    rows[index] = line, row
+        for batch in _batches({index: len(row.tokens) for index, (_, row) in rows.items()}, micro_tokens):
+            for index, values in zip(batch, critic.values([rows[index][1] for index in batch]), strict=True):
+                trajectory, row = rows[index]
+                window[index] = with_credits(trajectory, values, row.reward)
         yield from window
 
 
-def _batches(rows: dict[int, Encoded], micro_tokens: int) -> Iterator[list[int]]:
-    """The rows' keys by length, cut where the number of rows times the longest would exceed the budget."""
+def _batches(lengths: dict[int, int], micro_tokens: int) -> Iterator[list[int]]:
+    """The keys by length, cut where the number of rows times the longest would exceed the budget."""
     batch: list[int] = []
-    for index in sorted(rows, key=lambda index: len(rows[index].tokens)):
-        if batch and (len(batch) + 1) * len(rows[index].tokens) > micro_tokens:
+    for index in sorted(lengths, key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[index] > micro_tokens:
             yield batch
             batch = []
         batch.append(index)
@@ -175,28 +180,38 @@ def credit_log(log: Path, critic: Critic, out: Path, micro_tokens: int = 16384) 
     """
     if out.exists() and not _credited(out):
         raise LogError(f"{out} is there and is no log of credits, so it is left alone: give another --out")
-    lines, quality = records(log), Quality()
-    first = next(lines)
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(out.name + ".part")
-    with Progress(*bar_columns("credits", "{task.fields[steps]} steps"), console=console) as bar, open(aside, "wb") as file:
-        task, steps = bar.add_task("credits", total=_count(log) - 1, steps=0), 0
-        for line in credit(critic, chain([first], lines), micro_tokens):
-            if isinstance(line, Header):
-                file.write(line.encode())
-            else:
-                file.write(msgspec.json.encode(line) + b"\n")
-                quality.add(line)
-                steps += len(line.steps)
-            bar.update(task, advance=0 if line is first else 1, steps=steps)
-        bar.update(task, completed=bar.tasks[0].total)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        quality = _write(log, critic, aside, micro_tokens)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     os.replace(aside, out)
     return quality
 
 
+def _write(log: Path, critic: Critic, out: Path, micro_tokens: int) -> Quality:
+    quality, lines = Quality(), _count(log)
+    with Progress(*bar_columns("credits", "{task.fields[steps]} steps"), console=console) as bar, open(out, "wb") as file:
+        task, steps = bar.add_task("credits", total=lines - 1, steps=0), 0
+        for line in credit(critic, records(log), micro_tokens):
+            if isinstance(line, Header):
+                file.write(line.encode())
+                continue
+            file.write(msgspec.json.encode(line) + b"\n")
+            quality.add(line)
+            steps += len(line.steps)
+            bar.update(task, advance=1, steps=steps)
+        bar.update(task, completed=lines - 1)  # a joined log has more than one header
+        file.flush()
+        os.fsync(file.fileno())
+    return quality
+
+
 def _count(path: Path) -> int:
+    if not path.is_file():
+        return 1  # reading it says what is wrong
     with open(path, "rb") as file:
         return sum(line.endswith(b"\n") for line in file)
 

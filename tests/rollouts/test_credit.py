@@ -121,7 +121,7 @@ def test_tokens_of_another_tokenizer_are_refused_and_nothing_is_written(critic: 
     log = write(tmp_path / "log.jsonl", [WON, episode(Step("see", "go", 1.0, (103, 111), (-1.0, -2.0)))])
     with pytest.raises(ValueError, match="this model reads the logged tokens as"):
         credit_log(log, critic, tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl"]
 
 
 def test_values_do_not_depend_on_the_batch(critic: Critic) -> None:
@@ -139,6 +139,18 @@ def test_steps_beyond_the_critics_training_have_no_credit(small_lm: LlamaForCaus
     assert values(found)[2] is None
     assert found.steps[2].target is None
     assert sum(targets(found)) == pytest.approx(1 - (found.steps[0].value or 0), abs=1e-6)
+
+
+def test_credits_of_another_source_do_not_stay(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Not even where nothing of the episode fits."""
+    searched = episode(*(replace(step, value=0.5, target=0.5) for step in PLAYED.steps))
+    (found,) = credited(critic_of(small_lm, tokenizer, training={"max_length": 3}), [searched])
+    assert all(step.value is None and step.target is None for step in found.steps)
+
+
+def test_a_log_that_is_not_there_is_said(critic: Critic, tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="no log at"):
+        credit_log(tmp_path / "none.jsonl", critic, tmp_path / "out.jsonl")
 
 
 def test_a_step_without_tokens_has_the_value_of_the_next(critic: Critic) -> None:

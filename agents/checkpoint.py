@@ -24,6 +24,7 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -58,13 +59,13 @@ class Loaded:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-def fingerprint(lm: torch.nn.Module) -> str:
+def fingerprint(model: nn.Module) -> str:
     """A short hash of a model's weights: names, shapes and up to 1,024 evenly spread values of each tensor.
 
     Values are rounded to bfloat16 first, so that a model has one fingerprint whatever type it was loaded in.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for name, weight in sorted(lm.state_dict().items()):
+    for name, weight in sorted(model.state_dict().items()):
         flat = weight.detach().reshape(-1)
         digest.update(f"{name}{tuple(weight.shape)}".encode())
         digest.update(flat[:: max(1, flat.numel() // 1024)].bfloat16().float().cpu().numpy().tobytes())

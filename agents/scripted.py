@@ -7,6 +7,7 @@ else is in its batch, and on resuming half-way too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from random import Random
 
@@ -41,9 +42,17 @@ class ReplayAgent(Agent):
 
     name = "replay"
 
-    def __init__(self, actions: Mapping[tuple[str, int], Sequence[str | Action]]) -> None:
-        """`actions[task, seed]` are the actions of that episode, in order."""
-        self.actions = actions
+    def __init__(
+        self,
+        actions: Mapping[tuple[str, int], Sequence[str | Action]],
+        seen: Mapping[tuple[str, int], Sequence[str]] | None = None,
+    ) -> None:
+        """`actions[task, seed]` are the actions of that episode, in order, and `seen[task, seed]` what was observed before each.
+
+        From where an episode's observations are others (another prompt), its token ids stay and its log-probabilities are left
+        out: they are those of the actions after what was seen then.
+        """
+        self.actions, self.seen = actions, seen or {}
 
     def act(self, histories: Sequence[History]) -> list[Action]:
         """Give each episode its next action. Raises LookupError for one that is not logged or has no action left."""
@@ -67,7 +76,10 @@ class ReplayAgent(Agent):
                 f"turn {turn}. Is it the same version of the environment?"
             )
         action = logged[turn - 1]
-        return action if isinstance(action, Action) else Action(action)
+        if not isinstance(action, Action):
+            return Action(action)
+        observed = [one.observation for one in history.turns]
+        return action if observed == list(self.seen.get(key, observed))[:turn] else replace(action, logps=None)
 
 
 class ExpertAgent(Agent):

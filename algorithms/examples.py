@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from agents.agent import Action, Turn
 from agents.prompt import Prompt
 from algorithms.batch import Row
+from rollouts.encode import Encoded, encode, first_steps
 from rollouts.trajectory import End, Trajectory
 
 Truncated = Literal["zero", "drop"]
@@ -32,50 +32,36 @@ def encode_rows(
 
 
 def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row | None:
-    """One episode as tokens: sampled ids stay as they are, other text is encoded piece by piece. None if nothing fits.
+    """One episode as tokens (`rollouts.encode`). None if nothing fits.
 
     Raises:
         ValueError: the sampled ids do not say what the actions say: they are another tokenizer's. Or a process score is no number.
     """
-    _check_tokenizer(trajectory, prompt)
-    turns = [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
-    tokens: list[int] = []
-    step: list[int] = []
-    logps: list[float] = []
-    logged = all(s.logps is not None for s in trajectory.steps)
-    kept = -1
-    for piece in prompt.pieces(turns):
-        if len(tokens) + len(piece.tokens) > max_length:
-            break
-        kept = kept if piece.turn is None else piece.turn
-        tokens += piece.tokens
-        step += [-1 if piece.turn is None else piece.turn] * len(piece.tokens)
-        own = trajectory.steps[piece.turn].logps if piece.turn is not None else None
-        logps += own if own is not None else [0.0] * len(piece.tokens)
-    if kept < 0:
+    found = encode(trajectory, prompt, max_length)
+    if found is None:
         return None
-    earned = trajectory.end is End.TERMINATED
-    reward = [s.reward if earned else 0.0 for s in trajectory.steps]
+    steps = trajectory.steps[: found.kept]
+    targets = tuple(step.target for step in steps if step.target is not None)
     process = _process_scores(trajectory)
-    targets = tuple(s.target for s in trajectory.steps[: kept + 1] if s.target is not None)
-    while step[-1] < 0:
-        for column in (tokens, step, logps):
-            column.pop()
     return Row(
-        tokens=tuple(tokens),
-        step=tuple(step),
-        reward=_first_steps(reward, kept),
-        target=targets if len(targets) == kept + 1 else None,
-        logps=tuple(logps) if logged else None,
+        tokens=found.tokens,
+        step=found.step,
+        reward=found.reward,
+        target=targets if len(targets) == len(steps) else None,
+        logps=_logps(trajectory, found),
         solved=trajectory.success,
-        process_score=_first_steps(process, kept) if process else None,
+        process_score=first_steps(process, found.kept) if process else None,
         task=trajectory.task,
     )
 
 
-def _first_steps(per_step: Sequence[float], last: int) -> tuple[float, ...]:
-    """What the steps up to `last` have, which itself has that of the steps after it too."""
-    return (*per_step[:last], sum(per_step[last:]))
+def _logps(trajectory: Trajectory, found: Encoded) -> tuple[float, ...] | None:
+    """One a token, 0 at the environment's; None where a step has none."""
+    logged = [step.logps for step in trajectory.steps]
+    if None in logged:
+        return None
+    own = iter([logp for step in logged[: found.kept] for logp in step or ()])
+    return tuple(0.0 if step < 0 else next(own) for step in found.step)
 
 
 def _process_scores(trajectory: Trajectory) -> list[float] | None:
@@ -90,22 +76,3 @@ def _process_scores(trajectory: Trajectory) -> list[float] | None:
                 "number; python -m rollouts.process writes one"
             )
     return scores
-
-
-def _check_tokenizer(trajectory: Trajectory, prompt: Prompt) -> None:
-    """Message by message, since a character's bytes may lie in two steps of one message."""
-    ids: list[int] = []
-    text, sampled = "", True
-    for index, step in enumerate(trajectory.steps):
-        text, sampled = text + step.action, sampled and step.tokens is not None
-        ids += [token for token in step.tokens or () if token != prompt.closer]
-        ends = index + 1 == len(trajectory.steps) or trajectory.steps[index + 1].observation != ""
-        if not ends:
-            continue
-        read = str(prompt.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
-        if sampled and read != text:
-            raise ValueError(
-                f"{trajectory.task}, seed {trajectory.seed}: this model reads the logged tokens as {read[:60]!r}, but the action "
-                f"was {text[:60]!r}; give --model the model that sampled this log"
-            )
-        ids, text, sampled = [], "", True

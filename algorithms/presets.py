@@ -44,7 +44,17 @@ class Work:
 
 
 WORK = {
-    "math": Work(demos=1500, tasks=1500, samples=5, eval_tasks=500, held_out=("test",), action_tokens=128, parallel=128),
+    "math": Work(
+        demos=1500,
+        tasks=1500,
+        samples=5,
+        eval_tasks=500,
+        held_out=("test",),
+        tree_tasks=750,
+        search=Search(iterations=40),
+        action_tokens=128,
+        parallel=128,
+    ),
     "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out=("test",), action_tokens=128, parallel=128),
     "alfworld": Work(
         demos=2500,
@@ -53,6 +63,9 @@ WORK = {
         eval_tasks=100,
         held_out=("valid_seen", "valid_unseen"),
         action_tokens=16,
+        # Few paths of a tree end within a search that can be paid for: episodes played on from its nodes do.
+        tree_tasks=150,
+        search=Search(iterations=5, depth=15, rollouts=1, shrink=1.0),
         # Mistakes, and how to go on after them, are what perfect demonstrations never show.
         expert_args={"noise": 0.1},
         # One over the root of the width: names must be copied from the text, which small weights are slow to learn.

@@ -64,7 +64,7 @@ def credited_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | 
     if lacking:
         raise ValueError(
             f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (first number {lacking[0]}): "
-            "this learner needs Step.target, which python -m rollouts.tree writes"
+            "this learner needs Step.target, which python -m rollouts.tree writes, or rollouts.credit"
         )
     return list(rows)
 
@@ -154,8 +154,8 @@ def step_pairs(rows: Sequence[Row], most: int, rng: random.Random) -> list[Row]:
 
 
 def _siblings(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """(better, worse) of all steps that follow the same tokens."""
-    children: dict[tuple[int, ...], dict[tuple[int, ...], tuple[float, Row]]] = defaultdict(dict)
+    """(better, worse) of all steps that follow the same tokens; a step that several rows took has the mean of its credits."""
+    children: dict[tuple[int, ...], dict[tuple[int, ...], tuple[list[float], Row]]] = defaultdict(dict)
     for row in rows:
         assert row.target is not None
         for number, credit in enumerate(row.target):
@@ -164,10 +164,10 @@ def _siblings(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
                 continue  # a step that said nothing
             first, after = own[0], own[-1] + 1
             alone = Row(row.tokens[:after], (-1,) * first + (0,) * (after - first), (0.0,), task=row.task)
-            children[row.tokens[:first]][row.tokens[first:after]] = (credit, alone)
+            children[row.tokens[:first]].setdefault(row.tokens[first:after], ([], alone))[0].append(credit)
     found = []
     for steps in children.values():
-        ordered = sorted(steps.values(), key=lambda child: child[0])
+        ordered = sorted(((sum(credits_) / len(credits_), alone) for credits_, alone in steps.values()), key=lambda child: child[0])
         found += [(b[1], a[1]) for i, a in enumerate(ordered) for b in ordered[i + 1 :] if b[0] > a[0]]
     return found
 

@@ -115,12 +115,12 @@ def train_on_log(
         console.print(f"{out} is there already; give another --out to train again")
         return out
     log = read(data)
-    if start.model == "tiny" and training.rank:
-        raise ValueError("--rank trains adapters on a stored model, and tiny is made from scratch: give --model, or --rank 0")
-    tiny_model = start.model == "tiny"
-    policy = (
-        scratch(log.trajectories, seed, size) if tiny_model else checkpoint.load_policy(run_checkpoint(start.model), start.base)
-    )
+    if start.model == "tiny":
+        if training.rank:
+            raise ValueError("--rank trains adapters on a stored model, and tiny is made from scratch: give --model, or --rank 0")
+        policy = scratch(log.trajectories, seed, size)
+    else:
+        policy = checkpoint.load_policy(run_checkpoint(start.model), start.base)
     train(method, config, training, log, policy, start, out, seed, held_out({t.task for t in log.trajectories}))
     console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
     return out

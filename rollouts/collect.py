@@ -7,6 +7,10 @@
 An agent is `expert`, `random`, or whatever `agents.checkpoint` loads: a run's folder, a checkpoint, a GGUF file, a hub id. Many
 episodes are played at once, so that a language model samples in batches; a finished episode's place is taken by the next at once.
 A stopped collection goes on where it was: episodes are keyed by (task, seed), and those in the log are not played again.
+
+A log is an agent too: `--agent LOG` plays its episodes again, all of them by default. With other arguments of the environment
+(such as another prompt) what is observed changes, and actions and token ids stay; their log-probabilities, which are of what was
+observed then, are left out.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import tyro
 
 from agents.agent import Action, Agent, History, Turn
 from agents.generate import Sampling
+from agents.scripted import ReplayAgent
 from rollouts.cli import run
 from rollouts.progress import EpisodeProgress
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent
@@ -64,6 +69,26 @@ def episode_keys(env: gym.Env, tasks: int | None, samples: int = 1, seed: int = 
         chosen = sorted(chosen, key=lambda i: (zlib.crc32(names[i].encode()), i))[:tasks]
     # Samples of one task together: what an engine keeps of a game, or a cache of a prompt, serves all of them.
     return [EpisodeKey(names[i], i, seed * SAMPLES_LIMIT + sample) for i in chosen for sample in range(samples)]
+
+
+def logged_keys(env: gym.Env, episodes: Iterable[tuple[str, int]]) -> list[EpisodeKey]:
+    """The keys of logged episodes (task, seed), in the order of the environment's tasks.
+
+    Raises:
+        ValueError: the environment has no such task.
+    """
+    listed = getattr(env.unwrapped, "tasks", None)
+    place = None if listed is None else {name: index for index, name in enumerate(listed)}
+    found = []
+    for task, seed in episodes:
+        index = int(task.removeprefix("seed-")) if place is None else place.get(task)
+        if index is None:
+            raise ValueError(
+                f"the log has an episode of task {task!r}, which is none of the environment's {len(listed or ())}: give the "
+                "--env-args (and --split) that the log's header names, but for what is to be changed"
+            )
+        found.append(EpisodeKey(task, index, seed))
+    return sorted(found, key=lambda key: (key.index, key.seed))
 
 
 K = TypeVar("K", bound=EpisodeKey)
@@ -153,14 +178,20 @@ def collect(
 
 
 def play(
-    make: Callable[[], gym.Env], agent: Agent, following: Callable[[], K | None], parallel: int = 64, env_id: str = ""
+    make: Callable[[], gym.Env],
+    agent: Agent,
+    following: Callable[[], K | None],
+    parallel: int = 64,
+    env_id: str = "",
+    idle: list[gym.Env] | None = None,
 ) -> Iterator[tuple[K, Trajectory]]:
     """The loop of `collect`, for episodes that are not all known before the first has ended.
 
     `following` names the next episode, or None where there is none now: it is asked again after each turn, until no episode is
-    left. Yields each episode as it ends.
+    left. Yields each episode as it ends. `idle` lends environments, and has all that were made when it is over; without it they are
+    closed.
     """
-    idle: list[gym.Env] = []
+    lent, idle = idle is not None, [] if idle is None else idle
     active: list[Episode[K]] = []
     while True:
         while len(active) < parallel and (key := following()) is not None:
@@ -181,7 +212,7 @@ def play(
             else:
                 idle.append(episode.env)
             yield episode.key, episode.record(agent, env_id)
-    for env in idle:
+    for env in [] if lent else idle:
         env.close()
 
 
@@ -250,13 +281,13 @@ class Args(EnvironmentArgs):
     """Play episodes and log them."""
 
     agent: str = "expert"
-    """expert, random, or a run's folder, a checkpoint, a GGUF file, a hub id"""
+    """expert, random, a run's folder, a checkpoint, a GGUF file, a hub id, or a log whose episodes are played again"""
     agent_args: tuple[str, ...] = ()
     """arguments of a scripted agent, as KEY=VALUE (see agents/scripted.py)"""
     out: Path = Path("rollouts.jsonl")
     """the log; an unfinished one is gone on with"""
     episodes: int | None = None
-    """how many in all; default: every task of the split"""
+    """how many in all; default: every task of the split, or every episode of the log that is played again"""
     samples: int = 1
     """episodes per task"""
     base: str | None = None
@@ -289,7 +320,10 @@ def collect_log(
     make = env_maker(env, env_args)
     first = make()
     env_id = first.spec.id if first.spec else env
-    keys = episode_keys(first, None if episodes is None else -(-episodes // samples), samples, seed)[:episodes]
+    if isinstance(agent, ReplayAgent):
+        keys = logged_keys(first, agent.actions)[:episodes]
+    else:
+        keys = episode_keys(first, None if episodes is None else -(-episodes // samples), samples, seed)[:episodes]
     first.close()
     with LogWriter(out, msgspec.structs.replace(header, env_id=env_id, env_args=env_args)) as log:
         todo = [key for key in keys if (key.task, key.seed) not in log.written]

@@ -16,13 +16,13 @@ import numpy as np
 
 from agents.agent import Action, Agent, History
 from rollouts import mcts
-from rollouts.collect import Episode, EpisodeKey
+from rollouts.collect import Episode, EpisodeKey, play
 from rollouts.journal import TreeRecord
 from rollouts.mcts import Node, Search
 from rollouts.trajectory import End, Trajectory
 
-VISITS = "tree_visits"
-"""Key of `Step.info`."""
+VISITS, ROLLOUT = "tree_visits", "tree_rollout"
+"""Keys of `Step.info`: N of the state after a step; True at the steps of a rollout, beyond the tree."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class State:
 
 
 class Tree:
-    """The tree of one task, grown by `select`, `histories` and `expand` in turn until it is `done`.
+    """The tree of one task, grown by `select`, `histories`, `expand` (and `simulate`) in turn until it is `done`.
 
     Its random streams are its own, named by the search's seed, the task and the expansion: what else grows beside it makes no
     difference. What the environment raises ends the tree: `error` says it, and nothing of the tree is used.
@@ -46,6 +46,8 @@ class Tree:
         self.expansions = self.steps = self.tokens = 0
         self.nodes = 1
         self.error = ""
+        self.played: dict[tuple[str, ...], Node[State]] = {}
+        """ends of rollouts by their actions; nodes that hang on the tree and are no part of it"""
         episode = Episode(env, key, History(key.task, key.seed))
         self.root: Node[State] = Node(State(episode))
         try:
@@ -86,40 +88,96 @@ class Tree:
                 state, text = self._after(node.state, step), step.text.strip()
                 prior = math.exp(sum(step.logps) / len(step.logps)) if step.logps else share[text]
                 # The same text may end the response once, and go on to the next line another time.
-                children.setdefault((text, state.episode.end), Node(state, prior, self._outcome(state.episode)))
+                child = Node(state, prior, self._outcome(state.episode), closed=len(state.episode.steps) >= self.search.depth)
+                children.setdefault((text, state.episode.end), child)
         except Exception as error:
             self._fail(error)
         else:
             node.expand(list(children.values()))
             self.nodes += len(children)
 
+    def rollouts(self, node: Node[State]) -> list[_Rollout]:
+        """The episodes to play on from the children of a node that was just expanded, each with a random stream."""
+        return [
+            _Rollout(
+                self.key.task,
+                self.key.index,
+                self.key.seed,
+                _actions(child.state.episode),
+                self._stream(f"{self.expansions}|{number}|rollout {sample}"),
+                tree=self,
+                node=child,
+            )
+            for number, child in enumerate(node.children)
+            if child.outcome is None
+            for sample in range(self.search.rollouts)
+        ]
+
+    def simulate(self, node: Node[State], rollout: Trajectory) -> None:
+        """Back up an episode that was played on from a node."""
+        begun = node.state.episode
+        count, history = len(begun.steps), begun.history
+        if rollout.end is End.ERROR:
+            self.error = self.error or rollout.final
+            return
+        seen = [turn.observation for turn in history.turns]
+        if [step.observation for step in rollout.steps[: len(seen)]] != seen:
+            self._fail(_not_repeated(self.key, count))
+            return
+        self.steps += len(rollout.steps) - count
+        self.tokens += sum(len(step.tokens or ()) for step in rollout.steps[count:])
+        episode = Episode(self.env, self.key, history, list(rollout.steps), rollout.end, rollout.final)
+        outcome = self._outcome(episode)
+        assert outcome is not None  # it has ended
+        node.simulate(outcome)
+        self.played.setdefault(_texts(episode), Node(State(episode), outcome=outcome, parent=node, visits=1, total=outcome))
+
     def record(self) -> TreeRecord:
         """What the journal says of it."""
-        ends = [node.outcome == self.search.outcome(True) for node in self.root.nodes() if node.outcome is not None]
+        ends = [z for node in self.root.nodes() for z in ([] if node.outcome is None else [node.outcome]) + node.rollouts]
+        solved, rollouts = ends.count(self.search.outcome(True)), sum(len(node.rollouts) for node in self.root.nodes())
         return TreeRecord(
-            self.key.task, self.nodes, sum(ends), len(ends) - sum(ends), self.root.q, self.steps, self.tokens, self.root.closed
+            self.key.task,
+            self.nodes,
+            solved,
+            len(ends) - solved,
+            self.root.q,
+            self.steps,
+            self.tokens,
+            self.root.closed,
+            rollouts=rollouts,
         )
 
     def paths(self, agent: Agent, env_id: str) -> list[Trajectory]:
         """The chosen paths as episodes; path number i has the key's seed + i. Their targets add up to z - V(root)."""
         value = mcts.values(self.root, self.search)
+        own = {_texts(node.state.episode) for node in self.root.nodes() if node.outcome is not None}
+        others = [end for texts, end in self.played.items() if texts not in own]
         found = []
-        for number, end in enumerate(mcts.draw(self.root, self.search, self.rng)):
-            path, episode = end.path(), end.state.episode.record(agent, env_id)
+        for number, end in enumerate(mcts.draw(self.root, self.search, self.rng, others)):
+            path, episode = end.path()[:-1], end.state.episode.record(agent, env_id)
+            beyond, played = len(episode.steps) - len(path), end not in value
+            values = [value[node] for node in path]
+            values += mcts.tail(values[-1], self._z(end), beyond + 1, self.search)
+            last = {VISITS: 1, ROLLOUT: True} if played else {VISITS: 1}
+            infos = [{VISITS: node.visits} for node in path[1:]] + [last] * (beyond + 1)
             steps = [
-                msgspec.structs.replace(
-                    step, value=value[before], target=value[after] - value[before], info=step.info | {VISITS: after.visits}
-                )
-                for step, (before, after) in zip(episode.steps, pairwise(path), strict=True)
+                msgspec.structs.replace(step, value=before, target=after - before, info=step.info | info)
+                for step, info, (before, after) in zip(episode.steps, infos, pairwise(values), strict=True)
             ]
             found.append(msgspec.structs.replace(episode, seed=self.key.seed + number, steps=tuple(steps)))
         return found
+
+    @staticmethod
+    def _z(end: Node[State]) -> float:
+        assert end.outcome is not None  # only ends are drawn
+        return end.outcome
 
     def _after(self, state: State, step: Action) -> State:
         """The state after a step."""
         episode = self._return(state)
         episode.play([step])
-        if episode.end is None and len(episode.steps) >= self.search.depth:
+        if episode.end is None and len(episode.steps) >= self.search.depth and not self.search.rollouts:
             episode.end, episode.final = End.TRUNCATED, episode.history.turns[-1].observation
         return State(episode, _snapshot(self.env) if episode.end is None and state.snapshot is not None else None)
 
@@ -130,11 +188,10 @@ class Tree:
             self.env.unwrapped.restore(state.snapshot)  # type: ignore[attr-defined]
             history = History(self.key.task, self.key.seed, list(before.history.turns))
             return Episode(self.env, self.key, history, list(before.steps))
-        prefix = tuple(turn.action for turn in before.history.turns if turn.action is not None)
-        episode = Episode(self.env, replace(self.key, prefix=prefix), History(self.key.task, self.key.seed))
+        episode = Episode(self.env, replace(self.key, prefix=_actions(before)), History(self.key.task, self.key.seed))
         episode.start()
         if [turn.observation for turn in episode.history.turns] != [turn.observation for turn in before.history.turns]:
-            raise ValueError(f"the environment does not repeat the first {len(prefix)} steps of {self.key.task}")
+            raise _not_repeated(self.key, len(before.steps))
         return episode
 
     def _outcome(self, episode: Episode[EpisodeKey]) -> float | None:
@@ -148,6 +205,26 @@ class Tree:
 
     def _fail(self, error: Exception) -> None:
         self.error = f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rollout(EpisodeKey):
+    """An episode that goes on from a node of a tree."""
+
+    tree: Tree
+    node: Node[State]
+
+
+def _actions(episode: Episode[EpisodeKey]) -> tuple[Action, ...]:
+    return tuple(turn.action for turn in episode.history.turns if turn.action is not None)
+
+
+def _texts(episode: Episode[EpisodeKey]) -> tuple[str, ...]:
+    return tuple(step.action.strip() for step in episode.steps)
+
+
+def _not_repeated(key: EpisodeKey, steps: int) -> ValueError:
+    return ValueError(f"the environment does not repeat the first {steps} steps of {key.task}")
 
 
 def _first(steps: Iterable[Action]) -> list[Action]:
@@ -182,11 +259,12 @@ def grow(
 ) -> Iterator[Tree]:
     """Yield the tree of each key as it is done; `parallel` trees are expanded at once, each by one node a round.
 
-    `watch` is called with the growing trees after each round. An agent that raises ends all.
+    Rollouts from the nodes of a round are played together, to their ends, before the next round. `watch` is called with the
+    growing trees after each round. An agent that raises ends all.
     """
     waiting = iter(keys)
     idle, active = [make()], list[Tree]()
-    agent = _stepwise(agent, idle[0])
+    stepwise = _stepwise(agent, idle[0])
     while True:
         while len(active) < parallel and (key := next(waiting, None)) is not None:
             active.append(Tree(idle.pop() if idle else make(), key, search))
@@ -194,9 +272,14 @@ def grow(
             break
         growing = [(tree, tree.select()) for tree in active if not tree.done]
         asked = [history for tree, node in growing for history in tree.histories(node)]
-        given = iter(agent.act(asked) if asked else [])
+        given = iter(stepwise.act(asked) if asked else [])
         for tree, node in growing:
-            tree.expand(node, [next(given) for _ in range(search.breadth)], agent)
+            tree.expand(node, [next(given) for _ in range(search.breadth)], stepwise)
+        rollouts = [rollout for tree, node in growing for rollout in tree.rollouts(node)]
+        begun = iter(rollouts)
+        ended = dict(play(make, agent, lambda begun=begun: next(begun, None), parallel * search.breadth, idle=idle))
+        for rollout in rollouts:  # in their own order: which one ends first depends on what is played beside it
+            rollout.tree.simulate(rollout.node, ended[rollout])
         if watch:
             watch(active)
         for tree in [tree for tree in active if tree.done]:

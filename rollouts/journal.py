@@ -21,12 +21,12 @@ class TreeRecord(msgspec.Struct, frozen=True):
     nodes: int
     """the root included"""
     solved: int
-    """terminal nodes that are solved"""
+    """ends that are solved: terminal nodes, and episodes played on from a node"""
     failed: int
     value: float
-    """mean outcome of the terminal nodes, in the scale of z; 0 where there is none"""
+    """mean outcome of the ends, in the scale of z; 0 where there is none"""
     steps: int
-    """steps sampled"""
+    """steps sampled, those of rollouts too"""
     tokens: int
     """tokens sampled; 0 for an agent without tokens"""
     exhausted: bool
@@ -35,6 +35,8 @@ class TreeRecord(msgspec.Struct, frozen=True):
     """how many of its paths are in the log"""
     size: int = 0
     """bytes of the log after them"""
+    rollouts: int = 0
+    """how many of the ends are those of episodes played on from a node"""
 
 
 class Journal:

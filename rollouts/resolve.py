@@ -106,8 +106,9 @@ def resolve_agent(
     if arguments:
         raise ValueError(f"only scripted agents ({', '.join(SCRIPTED)}) take arguments, not {name!r}: got {dict(arguments)}")
     if name.endswith(".jsonl"):
-        episodes = read(name).trajectories
-        return ReplayAgent({(t.task, t.seed): logged_actions(t) for t in episodes if t.end is not End.ERROR}), Header("", "replay")
+        episodes = {(t.task, t.seed): t for t in read(name).trajectories if t.end is not End.ERROR}
+        actions = {key: logged_actions(t) for key, t in episodes.items()}
+        return ReplayAgent(actions, {key: [s.observation for s in t.steps] for key, t in episodes.items()}), Header("", "replay")
     try:
         loaded = checkpoint.load_policy(run_checkpoint(name), base)
     except FileNotFoundError as error:

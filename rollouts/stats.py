@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from rollouts.progress import console
@@ -123,3 +124,25 @@ def paired_difference(a: Sequence[Trajectory], b: Sequence[Trajectory]) -> Diffe
     if not pairs:
         raise ValueError("the two sets of episodes share no (task, seed): evaluate both on the same tasks with the same seed")
     return Difference.of(sum(y > x for x, y in pairs), sum(x > y for x, y in pairs), len(pairs))
+
+
+def auc(scores: np.ndarray, positive: np.ndarray, groups: Sequence[str] | None = None) -> float:
+    """The probability that a positive's score is above a negative's, ties half: area under the ROC curve.
+
+    Args:
+        scores: float [n].
+        positive: bool [n].
+        groups: n names; only a positive and a negative of the same name are compared, all such pairs alike.
+
+    Returns NaN where there is no pair.
+    """
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for score, good, name in zip(scores, positive, groups or [""] * len(scores), strict=True):
+        found.setdefault(name, ([], []))[0 if good else 1].append(float(score))
+    above = pairs = 0.0
+    for high, low in found.values():
+        lower = np.sort(low)
+        below, not_above = np.searchsorted(lower, high, "left"), np.searchsorted(lower, high, "right")
+        above += float((below + not_above).sum()) / 2
+        pairs += len(high) * len(low)
+    return above / pairs if pairs else math.nan

@@ -56,7 +56,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     value: float | None = None
     """the value of the state before this action, a critic's or a search's"""
     target: float | None = None
-    """a credit from search: r + V(s') - V(s)"""
+    """a credit from a search or a frozen critic: r + V(s') - V(s)"""
     info: dict[str, Any] = {}
     """what the environment said of the step, plain values only"""
 
@@ -98,6 +98,8 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     """how the process scores were made (`rollouts.process`), where there are any"""
     search: dict[str, Any] = {}
     """how the trees were grown that the episodes are paths of (`rollouts.tree`), where they are"""
+    credit: dict[str, Any] = {}
+    """the frozen critic that values and targets were read from (`rollouts.credit`), where they were"""
     format: str = FORMAT
     version: int = VERSION
 
@@ -122,7 +124,7 @@ def read(path: str | Path) -> Log:
             line only warns.
     """
     log = Log()
-    for record in _records(Path(path)):
+    for record in records(path):
         (log.headers if isinstance(record, Header) else log.trajectories).append(record)  # type: ignore[arg-type]
     # An episode that ended by an error and was played again has two lines; the later one speaks for it.
     last = {(t.task, t.seed): index for index, t in enumerate(log.trajectories)}
@@ -203,7 +205,9 @@ class LogWriter:
         self.written = {(t.task, t.seed) for t in self.previous}
 
 
-def _records(path: Path) -> Iterator[Header | Trajectory]:
+def records(path: str | Path) -> Iterator[Header | Trajectory]:
+    """The lines of a log one after the other, headers too, as they stand (an episode that was played again has two). As `read`."""
+    path = Path(path)
     if not path.is_file():
         raise LogError(f"no log at {path}: expected a .jsonl file written by python -m rollouts.collect")
     seen_header = False

@@ -144,6 +144,7 @@ def tree_table(records: Sequence[TreeRecord], paths: Sequence[Trajectory], title
             "ends a tree",
             f"{sum(r.solved + r.failed for r in records) / count:.1f}, {sum(r.solved for r in records) / count:.1f} solved",
         ),
+        ("of these by rollouts", f"{sum(record.rollouts for record in records) / count:.1f}"),
         ("trees with a solved path", f"{sum(r.solved > 0 for r in records) / count:.1%}"),
         ("trees with both outcomes", f"{sum(r.solved > 0 and r.failed > 0 for r in records) / count:.1%}"),
         ("mean V(root)", f"{sum(record.value for record in records) / count:.3f}"),

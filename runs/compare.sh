@@ -14,7 +14,7 @@ while (($#)); do
 done
 case $env in
 math) splits=(test) tasks=500 tokens=128 parallel=128 trees=(--tasks 750 --iterations 40) ;;
-alfworld) splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 trees=(--tasks 60 --iterations 40 --depth 15 --rollouts 1) ;;
+alfworld) splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 trees=(--tasks 150 --iterations 5 --depth 15 --rollouts 1 --shrink 1) ;;
 *) echo "unknown environment '$env': wanted --env math or --env alfworld" >&2 && exit 2 ;;
 esac
 

@@ -266,6 +266,16 @@ def test_replay_repeats_and_says_what_is_missing() -> None:
         agent.act([History("a/bc", 1, [Turn("first")])])
 
 
+def test_replayed_log_probabilities_are_of_what_was_observed() -> None:
+    """They stay while the observations are the logged ones, and go from the first other one on."""
+    first, second = Action("look", (5,), (-0.1,)), Action("go", (6,), (-0.2,))
+    agent = ReplayAgent({("a", 1): [first, second]}, {("a", 1): ["room", "desk"]})
+    same = History("a", 1, [Turn("room", action=first), Turn("desk")])
+    other = History("a", 1, [Turn("hall", action=first), Turn("desk")])
+    assert agent.act([same]) == [second]
+    assert agent.act([other]) == [Action("go", (6,))]
+
+
 @pytest.mark.parametrize(("info", "why"), [({}, "it lists none"), ({"solution": "2"}, "use the expert")])
 def test_random_needs_commands(info: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):

@@ -38,7 +38,7 @@ def test_sampled_tokens_and_their_log_probabilities_stay(tokenizer: PreTrainedTo
 
 
 def test_tokens_of_another_tokenizer_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(ValueError, match="give --model the model that sampled this log"):
+    with pytest.raises(ValueError, match="give the model that sampled this log"):
         encode_row(episode(Step("see", "go", 1.0, (103, 111), (-1.0, -2.0))), Prompt(tokenizer), 100)
 
 

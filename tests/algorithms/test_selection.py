@@ -105,6 +105,20 @@ def test_steps_of_equal_credit_and_of_other_tasks_are_no_pairs() -> None:
         step_pairs(rows, 4, rng())
 
 
+def test_a_step_without_tokens_is_no_step_of_a_pair() -> None:
+    """Steps 0 and 2 have a token each, step 1 none: the siblings are 1 and 2 after the same beginning 5."""
+    rows = [Row((9, 5, last), (-1, 0, 2), (0.0,) * 3, target=(0.0, 0.0, float(last)), task="t") for last in (1, 2)]
+    better, worse = step_pairs(rows, 4, rng())
+    assert (better.tokens, worse.tokens) == ((9, 5, 2), (9, 5, 1))
+
+
+def test_a_step_that_was_credited_twice_has_the_mean() -> None:
+    """Two rollouts began with step 1 and ended otherwise: (1 - 1) / 2 = 0 is less than step 2's one half."""
+    rows = [row("t", True, 1, 7, target=(-1.0, 0.0)), row("t", True, 2, target=(0.5,)), row("t", True, 1, 8, target=(1.0, 0.0))]
+    better, worse = step_pairs(rows, 4, rng())
+    assert (better.tokens, worse.tokens) == ((9, 2), (9, 1))
+
+
 def test_credits_are_asked_for() -> None:
     rows = [row("t", True, 1, target=(0.5,)), row("t", False, 2)]
     for choose in (lambda: step_pairs(rows, 4, rng()), lambda: credited_rows(rows)):

@@ -199,6 +199,49 @@ def test_a_log_replays_to_itself(tmp_path: Path, small_lm: LlamaForCausalLM, tok
         assert (a.task, a.steps, a.end) == (b.task, b.steps, b.end)
 
 
+class Solves(Agent):
+    """Solves every task but the first in two sampled steps."""
+
+    name = "solves"
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        return [self._act(history) for history in histories]
+
+    def _act(self, history: History) -> Action:
+        info = history.turns[0].info
+        answer = "none" if info["task"].endswith("000000") else info["answer"]
+        text = "I think.\n" if len(history.turns) == 1 else f"#### {answer}\n"
+        tokens = tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        return Action(text, tokens, (-0.5,) * len(tokens))
+
+
+def test_a_log_replays_under_another_prompt(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """DVO's format stage: few-shot samples become zero-shot examples. Their log-probabilities are the few-shot prompt's and go."""
+    few, zero = ({"count": 4, "prompt": prompt} for prompt in ("gsm8k-few-shot", "gsm8k"))
+    logged = collect_log("math", few, Solves(tokenizer), Header("", "solves"), tmp_path / "few.jsonl", episodes=8, samples=2)
+    agent, header = resolve_agent(str(tmp_path / "few.jsonl"), Sampling())
+    again = collect_log("math", zero, agent, header, tmp_path / "zero.jsonl")
+    assert {(t.task, t.seed): t.success for t in again} == {(t.task, t.seed): t.success for t in logged}
+    assert sorted(t.success for t in again) == [False] * 2 + [True] * 6
+    before = {(t.task, t.seed): t for t in logged}
+    for t in again:
+        was = before[t.task, t.seed]
+        assert [(s.action, s.tokens, s.reward) for s in t.steps] == [(s.action, s.tokens, s.reward) for s in was.steps]
+        assert [s.logps for s in t.steps] == [None, None]
+        assert "A baker fills 6 trays" in was.steps[0].observation
+        assert "A baker fills 6 trays" not in t.steps[0].observation
+
+
+def test_what_a_replay_cannot_play_is_said(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    collect_log("math", {"count": 4}, Solves(tokenizer), Header("", "solves"), tmp_path / "log.jsonl")
+    agent, header = resolve_agent(str(tmp_path / "log.jsonl"), Sampling())
+    with pytest.raises(ValueError, match=r"none of the environment's 2: give the --env-args"):
+        collect_log("math", {"count": 2}, agent, header, tmp_path / "again.jsonl")
+
+
 def test_the_arguments_of_an_agent_are_in_its_log() -> None:
     agent, header = resolve_agent("expert", Sampling(), arguments=parse_pairs(["noise=0.1", "thoughts=true"], "--agent-args"))
     assert agent.name == header.agent == "expert(noise=0.1, thoughts=True)"

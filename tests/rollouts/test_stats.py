@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
-from rollouts.stats import paired_difference, summarize, wilson
+from rollouts.stats import auc, paired_difference, summarize, wilson
 from rollouts.trajectory import End, Step, Trajectory
 
 
@@ -38,3 +41,12 @@ def test_paired_difference_by_hand() -> None:
     assert same.high > 0.2
     with pytest.raises(ValueError, match="share no"):
         paired_difference(a, [episode("z", 1)])
+
+
+def test_auc_by_hand() -> None:
+    """Positives .9 and .4 against .4 and .1: three pairs above and one tie, 3.5 of 4. Within groups: .9 above .4, .4 above .1."""
+    scores, positive = np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, False, True, False])
+    assert auc(scores, positive) == 3.5 / 4
+    assert auc(scores, positive, ["a", "a", "b", "b"]) == 1
+    assert auc(scores, positive, ["a", "b", "b", "c"]) == 1 / 2
+    assert math.isnan(auc(scores, positive, ["a", "b", "c", "d"]))

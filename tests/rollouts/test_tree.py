@@ -24,8 +24,8 @@ from envs.alfworld.env import AlfWorldEnv
 from rollouts.collect import EpisodeKey, episode_keys
 from rollouts.grow import Tree, grow
 from rollouts.journal import journal_path
-from rollouts.mcts import Node, Search, draw, select, values
-from rollouts.trajectory import End, Header, LogError, Trajectory, read
+from rollouts.mcts import Node, Search, draw, select, tail, values
+from rollouts.trajectory import End, Header, LogError, Step, Trajectory, read
 from rollouts.tree import Args, grow_log, main
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +164,16 @@ def test_values_and_credits_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    "search", [{}, {"reward": "01"}, {"soft": 0.5}, {"shrink": 3.0}, {"soft": 2.0, "shrink": 1.0, "reward": "01"}]
+    "search",
+    [
+        {},
+        {"reward": "01"},
+        {"soft": 0.5},
+        {"shrink": 3.0},
+        {"soft": 2.0, "shrink": 1.0, "reward": "01"},
+        {"rollouts": 2, "depth": 2},
+        {"rollouts": 1, "shrink": 3.0, "soft": 0.5},
+    ],
 )
 def test_credits_telescope(search: dict[str, Any]) -> None:
     settings = Search(breadth=3, iterations=25, **search)
@@ -278,6 +287,84 @@ def test_paths_are_drawn_by_the_sum_of_their_visits() -> None:
     assert share == pytest.approx(8 / 13, abs=0.025)
 
 
+PLAYED_ON: Steps = {
+    (): [("x\n", 0.6), ("y\n", 0.3)],
+    ("x",): [("#### 5\n", 0.5), ("#### 6\n", 0.5)],
+    ("y",): [("z\n", 0.5), ("#### 6\n", 0.5)],
+    ("y", "z"): [("#### 7\n", 0.5)],
+}
+"""One iteration of breadth 2, then two rollouts from x (solved, failed) and two from y (failed after z, failed)."""
+
+
+def test_rollouts_are_backed_up_and_are_no_part_of_the_tree_by_hand() -> None:
+    """x: 1 - 1 = 0 of two, y: -2 of two, the root -2 of four. Steps sampled: 2, then 1 + 1 and 2 + 1."""
+    tree, _ = hand(Search(breadth=2, iterations=1, rollouts=2), PLAYED_ON)
+    assert {name: (node.visits, node.total) for name, node in named(tree).items()} == {"": (4, -2), "x": (2, 0), "y": (2, -2)}
+    record = tree.record()
+    assert (record.nodes, record.solved, record.failed, record.rollouts, record.value) == (3, 1, 3, 4, -0.5)
+    assert (record.steps, record.tokens, record.exhausted) == (7, 14, False)
+
+
+def test_paths_of_rollouts_by_hand() -> None:
+    """Beyond the tree one end is known, the rollout's: its first step takes V(node) to z, and the steps after it nothing more."""
+    tree, agent = hand(Search(breadth=2, iterations=1, rollouts=2), PLAYED_ON)
+    found = {tuple(step.action.strip() for step in t.steps): t for t in tree.paths(agent, "MathReason-v0")}
+    assert set(found) == {("x", "#### 5"), ("x", "#### 6"), ("y", "z", "#### 7"), ("y", "#### 6")}
+    won, lost = found["x", "#### 5"], found["y", "z", "#### 7"]
+    assert [step.value for step in won.steps] == [-0.5, 0]
+    assert [step.target for step in won.steps] == [0.5, 1]
+    assert [step.target for step in lost.steps] == [-0.5, 0, 0]
+    assert [step.info["tree_visits"] for step in lost.steps] == [2, 1, 1]
+    assert [step.info.get("tree_rollout", False) for step in lost.steps] == [False, True, True]
+    assert (won.success, won.end, won.steps[-1].reward, lost.success) == (True, End.TERMINATED, 1, False)
+
+
+def test_steps_of_a_rollout_are_shrunk_like_any_state_of_one_visit() -> None:
+    """k = 1 from V = 0 to z = 1: (1 + 0) / 2, (1 + 1/2) / 2, and the end itself."""
+    assert tail(0.0, 1.0, 3, Search(shrink=1.0)) == [0.5, 0.75, 1.0]
+    assert tail(0.2, -1.0, 2, Search()) == [-1, -1]
+
+
+def test_soft_values_of_rollouts_by_hand() -> None:
+    """Beta 1: a rollout is a child with one visit. x: log cosh 1, y: -1; the root has half of its visits below each."""
+    tree, _ = hand(Search(breadth=2, iterations=1, rollouts=2, soft=1.0), PLAYED_ON)
+    found, value = named(tree), values(tree.root, tree.search)
+    assert value[found["x"]] == pytest.approx(math.log(math.cosh(1)))
+    assert value[tree.root] == pytest.approx(math.log(math.cosh(1) / 2 + math.exp(-1) / 2))
+
+
+def test_with_rollouts_the_depth_bounds_the_tree_and_not_the_episode() -> None:
+    """x z is as deep as the tree goes, and is judged by its rollouts: one solved, one failed."""
+    tree, agent = hand(Search(breadth=3, c=1.0, depth=2, rollouts=2))
+    node = named(tree)["x z"]
+    assert (node.outcome, node.closed, node.children, node.rollouts) == (None, True, [], [1, -1])
+    assert tree.root.closed
+    assert any(len(path.steps) == 3 for path in tree.paths(agent, ""))
+
+
+def test_what_a_rollout_repeats_of_another_or_of_the_tree_is_logged_once() -> None:
+    tree, agent = hand(Search(breadth=2, iterations=2, rollouts=3), {(): [("x\n", 0.5)], ("x",): [("#### 5\n", 0.5)]})
+    assert (tree.root.visits, tree.root.total) == (4, 4)
+    (path,) = tree.paths(agent, "")
+    assert all("tree_rollout" not in step.info for step in path.steps)
+
+
+def test_rollouts_fill_up_where_the_tree_has_too_few_paths() -> None:
+    root: Node[None] = Node(None)
+    root.expand([*ends(1, -1), Node(None)])
+    others = [Node(None, outcome=z, parent=root.children[2], visits=1, total=z) for z in (1.0, 1.0, -1.0)]
+    for paths, own, filled in ((1, 2, 0), (2, 2, 2), (4, 2, 3)):
+        chosen = draw(root, Search(paths=paths), np.random.default_rng(0), others)
+        assert (sum(end in root.children for end in chosen), sum(end in others for end in chosen)) == (own, filled)
+
+
+def test_a_rollout_that_does_not_come_by_the_node_ends_the_tree() -> None:
+    tree, _ = hand(Search(breadth=2, iterations=1), PLAYED_ON)
+    other = Trajectory("MathReason-v0", "a", 0, (Step("b: 2 + 3?", "x\n", 0.0), Step("", "#### 5\n", 1.0)), End.TERMINATED, "lm")
+    tree.simulate(tree.root.children[0], other)
+    assert tree.error == "ValueError: the environment does not repeat the first 1 steps of a"
+
+
 def grown(parallel: int, search: Search = Search(breadth=3, iterations=20), agent: Agent = Chance()) -> dict[str, Any]:
     return {t.key.task: (t.record(), t.paths(agent, "")) for t in grow(maths, agent, keys(maths()), search, parallel)}
 
@@ -286,11 +373,14 @@ def test_the_same_trees_whatever_grows_beside_them() -> None:
     assert grown(1) == grown(3) == grown(64)
     assert grown(1) != grown(1, Search(breadth=3, iterations=20, seed=1))
     assert len({record.nodes for record, _ in grown(1).values()}) > 1
+    played_on = Search(breadth=3, iterations=5, depth=3, rollouts=2)
+    assert grown(1, played_on) == grown(3, played_on) == grown(64, played_on)
 
 
-def test_a_stopped_search_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rollouts", [0, 1])
+def test_a_stopped_search_goes_on(tmp_path: Path, rollouts: int) -> None:
     """Stopped after any line of the log and before or after the tree's line in the journal; also within a line of either."""
-    search = Search(breadth=3, iterations=20, paths=2)
+    search = Search(breadth=3, iterations=20, paths=2, rollouts=rollouts)
     records, paths = grow_log("math", MATHS, Chance(), HEADER, tmp_path / "whole.jsonl", search=search, parallel=1)
     whole, journal = (tmp_path / "whole.jsonl").read_bytes(), journal_path(tmp_path / "whole.jsonl").read_bytes()
     assert {record.task for record in records if not record.paths} == {"a", "b"}
@@ -376,9 +466,12 @@ def test_a_log_that_is_not_the_journals_is_left_alone(tmp_path: Path) -> None:
         assert out.read_bytes() == log
 
 
-def test_snapshots_of_alfworld_are_what_playing_again_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("iterations", "rollouts"), [(40, 0), (3, 2)])
+def test_snapshots_of_alfworld_are_what_playing_again_gives(
+    monkeypatch: pytest.MonkeyPatch, iterations: int, rollouts: int
+) -> None:
     """The expert, made worse, solves a house; the environment repeats each logged path to the letter."""
-    search, agent = Search(breadth=3, iterations=40, depth=6), ExpertAgent(noise=0.3, order="random")
+    search, agent = Search(breadth=3, iterations=iterations, depth=6, rollouts=rollouts), ExpertAgent(noise=0.3, order="random")
     chosen = keys(houses(), 3)
     trees = {t.key.task: t for t in grow(houses, agent, chosen, search)}
     assert all(tree.root.state.snapshot is not None and not tree.error for tree in trees.values())
@@ -424,8 +517,9 @@ def test_a_language_model_is_asked_for_one_step(lm: LMAgent) -> None:
     assert any(node.outcome is None for node in tree.root.children) or tree.root.closed
 
 
-def test_a_language_models_trees_do_not_depend_on_what_grows_beside_them(lm: LMAgent) -> None:
-    search = Search(iterations=6, depth=3, breadth=3)
+@pytest.mark.parametrize("rollouts", [0, 1])
+def test_a_language_models_trees_do_not_depend_on_what_grows_beside_them(lm: LMAgent, rollouts: int) -> None:
+    search = Search(iterations=6, depth=3, breadth=3, rollouts=rollouts)
 
     def texts(parallel: int) -> dict[str, list[str]]:
         trees = grow(maths, lm, keys(maths())[:3], search, parallel)
@@ -479,7 +573,17 @@ def test_agents_and_environments_without_steps_to_choose_from_are_refused(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"iterations": 0}, {"breadth": 0}, {"depth": 0}, {"paths": 0}, {"c": -1.0}, {"soft": 0.0}, {"shrink": math.nan}]
+    "wrong",
+    [
+        {"iterations": 0},
+        {"breadth": 0},
+        {"depth": 0},
+        {"paths": 0},
+        {"c": -1.0},
+        {"soft": 0.0},
+        {"shrink": math.nan},
+        {"rollouts": -1},
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"--{next(iter(wrong))} must be"):

@@ -1,0 +1,87 @@
+"""Logged episodes as tokens: what a model reads of them, whose each token is, and what each step earned.
+
+Learners and whatever reads a critic along a log encode by this, so that V is read where it was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agents.agent import Action, Turn
+from agents.prompt import Prompt
+from rollouts.trajectory import End, Trajectory
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The first whole steps of an episode: all of them, unless they are too long."""
+
+    tokens: tuple[int, ...]
+    """ids, length T; the last one is the agent's"""
+    step: tuple[int, ...]
+    """the step that each token belongs to, -1 for the environment's; length T"""
+    kept: int
+    """how many steps, counted up to the last that has tokens"""
+    reward: tuple[float, ...]
+    """one a kept step; the last has the rewards of all that follow too, and a truncated episode earned nothing"""
+
+    @property
+    def starts(self) -> dict[int, int]:
+        """The position before each step's first token, by step: its state. A step without tokens has none."""
+        found: dict[int, int] = {}
+        for position, step in enumerate(self.step):
+            if step >= 0:
+                found.setdefault(step, position - 1)
+        return found
+
+
+def encode(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Encoded | None:
+    """An episode as tokens: sampled ids stay as they are, other text is encoded piece by piece. None if nothing fits.
+
+    Raises:
+        ValueError: the sampled ids do not say what the actions say: they are another tokenizer's.
+    """
+    _check_tokenizer(trajectory, prompt)
+    turns = [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
+    tokens: list[int] = []
+    step: list[int] = []
+    kept = 0
+    for piece in prompt.pieces(turns):
+        if len(tokens) + len(piece.tokens) > max_length:
+            break
+        kept = kept if piece.turn is None else piece.turn + 1
+        tokens += piece.tokens
+        step += [-1 if piece.turn is None else piece.turn] * len(piece.tokens)
+    if not kept:
+        return None
+    while step[-1] < 0:  # no decision comes after it
+        tokens.pop()
+        step.pop()
+    earned = trajectory.end is End.TERMINATED
+    reward = first_steps([s.reward if earned else 0.0 for s in trajectory.steps], kept)
+    return Encoded(tuple(tokens), tuple(step), kept, reward)
+
+
+def first_steps(per_step: Sequence[float], kept: int) -> tuple[float, ...]:
+    """What the first `kept` steps have; the last of them has that of the steps after it too."""
+    return (*per_step[: kept - 1], sum(per_step[kept - 1 :]))
+
+
+def _check_tokenizer(trajectory: Trajectory, prompt: Prompt) -> None:
+    """Message by message, since a character's bytes may lie in two steps of one message."""
+    ids: list[int] = []
+    text, sampled = "", True
+    for index, step in enumerate(trajectory.steps):
+        text, sampled = text + step.action, sampled and step.tokens is not None
+        ids += [token for token in step.tokens or () if token != prompt.closer]
+        ends = index + 1 == len(trajectory.steps) or trajectory.steps[index + 1].observation != ""
+        if not ends:
+            continue
+        read = str(prompt.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        if sampled and read != text:
+            raise ValueError(
+                f"{trajectory.task}, seed {trajectory.seed}: this model reads the logged tokens as {read[:60]!r}, but the action "
+                f"was {text[:60]!r}; give the model that sampled this log, or one that was trained from it"
+            )
+        ids, text, sampled = [], "", True

@@ -74,6 +74,7 @@ class Args(EnvironmentArgs, Generic[C]):
     action_tokens: int | None = None
     """pipeline: most tokens of an action"""
     settings: tyro.conf.OmitArgPrefixes[C] = field(default_factory=lambda: None)  # type: ignore[assignment]
+    """the learner's own"""
     training: tyro.conf.OmitArgPrefixes[Training] = field(default_factory=Training)
     valid: Validation = field(default_factory=Validation)
     sft: Training = field(default_factory=Training)

@@ -56,8 +56,7 @@ class Training:
     max_length: int = 2048
     """longest row; longer ones keep their first whole steps"""
     balance: int = 0
-    """of each task at most so many solved and so many failed rows, and no more solved than failed (OREO's data for 7B models: 4);
-    0: all rows"""
+    """of each task at most so many solved and failed rows, no more solved than failed (OREO for 7B models: 4); 0: all rows"""
     warmup: float = 0.03
     """share of the steps over which the learning rate rises; then it falls to 0 by a cosine"""
     critic_start: float = 0.0

@@ -21,8 +21,7 @@ class Validation:
     """Early stopping on held-out success."""
 
     every: int = 0
-    """optimiser steps between two evaluations; the model of the best one (or of none, the one training starts from) is kept.
-    0: never, and the last model is kept"""
+    """optimiser steps between two evaluations, of which the best one's model is kept; 0: none, and the last model is kept"""
     patience: int = 3
     """evaluations in a row without a new best after which training stops; 0: never"""
     tasks: int = 100

@@ -24,7 +24,7 @@ GROUPS = {
     "OREO: rounds": ("oreo", "oreo-round-2", "oreo-round-3"),
     "DVO: beta (0.1)": ("dvo-beta-0.03", "dvo", "dvo-beta-0.3", "dvo-beta-1"),
     "DVO: what an action is": ("dvo", "dvo-response"),
-    "DVO: iterations of a tree (40)": ("dvo-iterations-10", "dvo-iterations-20", "dvo", "dvo-iterations-80"),
+    "DVO: iterations of a tree (maths 40, AlfWorld 5)": ("dvo", *(f"dvo-iterations-{n}" for n in (2, 10, 20, 80))),
 }
 """Title -> variants, the default among them."""
 

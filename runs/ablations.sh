@@ -12,8 +12,8 @@ while (($#)); do
     esac
 done
 case $env in
-math) splits=(test) tasks=500 tokens=128 parallel=128 trees=(--tasks 750) ;;
-alfworld) splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 trees=(--tasks 150 --depth 15 --rollouts 1 --shrink 1) ;;
+math) splits=(test) tasks=500 tokens=128 parallel=128 trees=(--tasks 750) searches=(10 20 80) ;;
+alfworld) splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 trees=(--tasks 150 --depth 15 --rollouts 1 --shrink 1) searches=(2 10 20) ;;
 *) echo "unknown environment '$env': wanted --env math or --env alfworld" >&2 && exit 2 ;;
 esac
 
@@ -59,7 +59,7 @@ variant() { # label, learner, log, settings
     variant oreo-k3 oreo "$rollouts" --kl-estimate k3
     for beta in 0.03 0.3 1; do variant dvo-beta-$beta dvo "$run/tree.jsonl" --beta $beta; done
     variant dvo-response dvo "$run/tree.jsonl" --level response
-    for iterations in 10 20 80; do
+    for iterations in "${searches[@]}"; do
         tree=$run/ablations/tree-$iterations.jsonl
         python -m rollouts.tree --env "$env" --agent "$run/sft" --split train --seed "$one" "${trees[@]}" --iterations $iterations \
             --max-new-tokens $tokens --out "$tree"

@@ -12,7 +12,7 @@ from agents.prompt import Prompt
 from algorithms import dvo
 from algorithms.examples import encode_rows
 from algorithms.learner import Training
-from algorithms.pipeline import train_on_log
+from algorithms.train import Start, train_on_log
 from algorithms.selection import credited_rows
 from rollouts.credit import credit_log, load_critic
 from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory, read

@@ -99,7 +99,10 @@ class Proposals:
         # A step that was cut off would be taken for the end of the response: offered only where there is nothing else.
         whole = [action for action in actions if action.closed] or actions[:1]
         steps = [self.agent.cut(action, self.segment(action.text))[0] for action in whole] if self.segment else whole
-        return list({step.text: step for step in reversed(steps)}.values())[::-1]
+        found: dict[str, Action] = {}
+        for step in steps:
+            found.setdefault(step.text, step)
+        return list(found.values())
 
 
 class ChoiceEncoder:

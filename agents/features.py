@@ -3,8 +3,8 @@
     env = ChoiceView(gym.make("AlfWorld-v0"), ChoiceEncoder(tokenizer))
     PPO(ChoicePolicy, env, policy_kwargs={"model": ActorCritic(lm, critic="shared")})
 
-stable-baselines3 knows no space of texts. Here the observation is the ids of the episode so far and of each text that can be chosen,
-the action the number of one of them. What cannot be chosen has probability exactly 0: the observation itself says what is offered,
+stable-baselines3 knows no space of texts. Here the observation is the ids of the episode so far and of each text on offer, the
+action the number of one of them. What cannot be chosen has probability exactly 0: the observation itself says what is offered,
 so that no mask has to travel beside it (and stable-baselines3's own PPO and A2C do).
 """
 
@@ -48,7 +48,7 @@ class ChoiceView(gym.Env[Observation, np.int64]):
                 raise ValueError(f"the environment {role} {space}: a choice view wants one that observes and takes texts")
         self.env, self.encoder, self.offer = env, encoder, offer
         last, view = encoder.vocab - 1, encoder.view
-        self.observation_space = spaces.Dict(
+        self.observation_space = spaces.Dict(  # type: ignore[assignment]  # its values are arrays, whatever its type says
             {
                 "tokens": spaces.Box(NONE, last, (view.max_tokens,), np.int32),
                 "choices": spaces.Box(NONE, last, (view.max_choices, view.choice_tokens), np.int32),

@@ -31,8 +31,9 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
 from agents import checkpoint
+from agents.agent import History, Turn
 from agents.checkpoint import Loaded
-from agents.choices import ChoiceEncoder, Offer, View
+from agents.choices import ChoiceEncoder, Offer, View, listed
 from agents.features import ChoicePolicy, ChoiceView
 from agents.generate import Sampling
 from agents.model import ActorCritic, CriticKind
@@ -94,6 +95,11 @@ class Config:
             raise ValueError(f"advantages are normalised: --batch and --envs * --horizon must be at least 2, got {self}")
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What makes a run what it is: all but its length, so that one can be ended sooner or gone on with for longer."""
+        return {name: value for name, value in asdict(self).items() if name != "timesteps"}
+
+    @property
     def iterations(self) -> int:
         """How often the policy plays and is updated."""
         return -(-self.timesteps // (self.envs * self.horizon))
@@ -147,8 +153,8 @@ def choice_envs(make: Any, encoder: ChoiceEncoder, offer: Offer, count: int) -> 
 class Trainer:
     """Trains one model by PPO, and can go on where it was stopped.
 
-    A run that goes on has the weights and the optimiser of the last saved state and begins new episodes: it is as good as one that
-    was not stopped, and not the same bit for bit.
+    A run that goes on has the weights and the optimiser of the last saved state and begins new episodes: it is a run as good as
+    one that was not stopped, and not the same bit for bit.
 
     Args:
         config: PPO's settings.
@@ -178,7 +184,7 @@ class Trainer:
         self.seed, self.save_every, self.tracker = seed, save_every, tracker
         if not config.rank:
             start.lm.float()
-        self.settings = json.dumps([asdict(config), asdict(view), seed, checkpoint.fingerprint(start.lm)])
+        self.settings = json.dumps([config.identity, asdict(view), seed, checkpoint.fingerprint(start.lm)])
         self.model = ActorCritic(start.lm, config.critic, rank=config.rank)
         self.state = out.with_name(out.name + "-state")
         saved = self._saved()
@@ -307,24 +313,26 @@ def main(args: Args) -> None:
     work = replace(work, env_args=work.env_args | args.environment(), tiny=args.tiny)
     work = work if args.eval_tasks is None else replace(work, eval_tasks=args.eval_tasks)
     out = args.out or Path("out", f"ppo-{short(args.env)}-{args.seed}")
-    asked = {"env": args.env, "model": args.model, "seed": args.seed, "settings": asdict(args.settings), "view": asdict(args.view)}
-    claim(out, {"checkpoint": "ppo", "work": asdict(work)} | asked)
+    asked = {"env": args.env, "model": args.model, "seed": args.seed, "work": asdict(work)}
+    claim(out, {"checkpoint": "ppo", "settings": args.settings.identity, "view": asdict(args.view)} | asked)
     train_args = {"split": "train"} | work.env_args if work.held_out else work.env_args
     make = env_maker(args.env, train_args)
-    if args.model == "tiny" and args.view.proposals:
+    first = make()
+    if not args.view.proposals:  # what lists nothing is refused before anything is played
+        listed([History("", args.seed, [Turn(*first.reset(seed=args.seed))])])
+    elif args.model == "tiny":
         raise ValueError("a model from scratch proposes nothing that is worth a choice: give --model, such as RUN/sft")
     start, proposer = _start(args, work, train_args, out), None
     if args.view.proposals:
-        rule = getattr(make().unwrapped, "rule", None)
+        rule = first.unwrapped.rule if getattr(first.unwrapped, "level", "") == "step" else None  # type: ignore[attr-defined]
         proposer = Proposer(str(run_checkpoint(args.model).resolve()), checkpoint.fingerprint(start.lm), rule)
-    offer, encoder = offering(args.view, proposer), ChoiceEncoder(start.tokenizer, args.view)
-    env = choice_envs(make, encoder, offer, args.settings.envs)
-    env.reset()  # what offers no choices is said before anything is played
+    offer = offering(args.view, proposer)
     play = partial(_evaluate, args, work, out)
     before = play("start", start, offer)
     if checkpoint.is_checkpoint(out / "ppo"):
         console.print("done before")
     else:
+        env = choice_envs(make, ChoiceEncoder(start.tokenizer, args.view), offer, args.settings.envs)
         trainer = Trainer(args.settings, env, start, args.view, proposer, out / "ppo", args.seed, args.save_every, args.tracker)
         trainer.run()
     after = play("ppo", checkpoint.load_policy(out / "ppo", args.base), offer)
@@ -334,7 +342,7 @@ def main(args: Args) -> None:
 
 
 def _start(args: Args, work: Work, train_args: dict[str, Any], out: Path) -> Loaded:
-    """The stored model; or one from scratch, whose tokenizer is trained on what the environment says to a player without a model."""
+    """The stored model, or one from scratch, whose tokenizer is trained on what a player without a model says and is told."""
     if args.model != "tiny":
         return checkpoint.load_policy(run_checkpoint(args.model), args.base)
     env = env_maker(args.env, train_args)()

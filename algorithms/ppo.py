@@ -13,21 +13,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
 import tyro
-from rich.progress import Progress, TaskID
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
-from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
 from agents import checkpoint
@@ -41,11 +37,12 @@ from agents.tiny import TinyConfig
 from algorithms.job import early, short
 from algorithms.pipeline import claim, results_table, scratch
 from algorithms.presets import OTHER_WORK, WORK, Work
+from algorithms.watch import JsonLines, Watch
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs, collect_log
 from rollouts.evaluate import write_json
-from rollouts.progress import bar_columns, console
-from rollouts.resolve import Proposer, choice_agent, env_maker, offering, resolve_agent, run_checkpoint
+from rollouts.progress import console
+from rollouts.resolve import Proposer, choice_agent, env_maker, offering, placed, resolve_agent, run_checkpoint
 from rollouts.stats import paired_difference, print_summary, summarize
 from rollouts.trajectory import Header, Trajectory
 
@@ -145,7 +142,7 @@ class LimitEnds(gym.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated or truncated, False, info
 
 
-def choice_envs(make: Any, encoder: ChoiceEncoder, offer: Offer, count: int) -> VecEnv:
+def choice_envs(make: Callable[[], gym.Env[Any, Any]], encoder: ChoiceEncoder, offer: Offer, count: int) -> VecEnv:
     """`count` environments of choices, whose episodes' returns and lengths are counted."""
     return VecMonitor(DummyVecEnv([lambda: LimitEnds(ChoiceView(make(), encoder, offer))] * count))
 
@@ -219,7 +216,9 @@ class Trainer:
         self.ppo.set_logger(Logger(None, formats))
         total = self.config.iterations * self.config.envs * self.config.horizon
         if self.ppo.num_timesteps < total:
-            self.ppo.learn(total - self.ppo.num_timesteps, Watch(self, total), reset_num_timesteps=False)
+            self.ppo.learn(
+                total - self.ppo.num_timesteps, Watch(total, self.save_state, self.save_every), reset_num_timesteps=False
+            )
         self.ppo.logger.close()
         meta = {
             "method": "ppo",
@@ -257,54 +256,6 @@ class Trainer:
                 "repeat that command to go on with it, or give another --out"
             )
         return saved
-
-
-class Watch(BaseCallback):
-    """Shows how far the run is, and saves its state."""
-
-    def __init__(self, trainer: Trainer, total: int) -> None:
-        super().__init__()
-        self.trainer, self.total, self.played = trainer, total, 0
-        self.bar = Progress(*bar_columns("ppo", "{task.fields[shown]}"), console=console)
-        self.task = TaskID(0)
-
-    def _on_training_start(self) -> None:
-        self.bar.start()
-        self.task = self.bar.add_task("ppo", total=self.total, completed=self.num_timesteps, shown="")
-
-    def _on_rollout_start(self) -> None:
-        if self.played and self.played % self.trainer.save_every == 0:
-            self.trainer.save_state()
-        self.played += 1
-
-    def _on_step(self) -> bool:
-        episodes = self.model.ep_info_buffer
-        shown = f"return {safe_mean([episode['r'] for episode in episodes]):.3f}" if episodes else ""
-        self.bar.update(self.task, completed=self.num_timesteps, shown=shown)
-        return True
-
-    def _on_training_end(self) -> None:
-        self.bar.stop()
-
-
-class JsonLines(KVWriter):
-    """stable-baselines3's metrics as lines of JSON; what stands there after `step` will be logged again, and goes."""
-
-    def __init__(self, path: Path, step: int = 0) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
-        self.path = path
-
-    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
-        """Append one line."""
-        del key_excluded
-        plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in key_values.items()}
-        with open(self.path, "a") as file:
-            file.write(json.dumps({"step": step} | plain) + "\n")
-
-    def close(self) -> None:
-        """Nothing is left open."""
 
 
 def main(args: Args) -> None:
@@ -362,7 +313,7 @@ def _evaluate(args: Args, work: Work, out: Path, name: str, model: Loaded, offer
     for row, env_args in rows.items():
         for suffix, temperature in (("", 0.0), (", sampled", 1.0)):
             sampling = Sampling(temperature=temperature)
-            agent = choice_agent(ActorCritic(model.lm), model.tokenizer, args.view, offer, sampling, name)
+            agent = choice_agent(placed(model.lm), model.tokenizer, args.view, offer, sampling, name)
             header = Header("", name, sampling=asdict(sampling), model=checkpoint.fingerprint(model.lm))
             log = out / "evaluation" / f"{name}-{row}{suffix}.jsonl".replace(", ", "-").replace(" ", "-")
             played[name, row + suffix] = collect_log(

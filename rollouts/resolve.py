@@ -121,7 +121,7 @@ def offering(view: View, proposer: Proposer | None = None) -> Offer:
             f"the policy learnt to choose among proposals of a model with fingerprint {proposer.fingerprint}, "
             f"but {proposer.model} has {found}: put the very model back"
         )
-    agent = LMAgent(_placed(loaded.lm), loaded.tokenizer, Sampling(max_new_tokens=view.choice_tokens))
+    agent = LMAgent(placed(loaded.lm), loaded.tokenizer, Sampling(max_new_tokens=view.choice_tokens))
     return Proposals(agent, view.proposals, partial(segment, rule=proposer.segment) if proposer.segment else None)
 
 
@@ -134,7 +134,8 @@ def choice_agent(
     return ChoiceAgent(model, ChoiceEncoder(tokenizer, view), offer, sampling.temperature, name)
 
 
-def _placed(lm: PreTrainedModel) -> ActorCritic:
+def placed(lm: PreTrainedModel) -> ActorCritic:
+    """A model to act with, on the GPU where there is one."""
     model = ActorCritic(lm)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -169,7 +170,7 @@ def resolve_agent(
         near = get_close_matches(name, SCRIPTED, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise FileNotFoundError(f"no agent {name!r}: scripted agents are {', '.join(SCRIPTED)}{hint} ({error})") from error
-    model, called = _placed(loaded.lm), Path(path).name
+    model, called = placed(loaded.lm), Path(path).name
     agent: Agent
     if path != name or "view" in loaded.meta:
         view, proposer = View(**loaded.meta.get("view", {})), loaded.meta.get("proposer")

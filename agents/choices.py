@@ -15,7 +15,7 @@ from __future__ import annotations
 import string
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -230,7 +230,8 @@ class ChoiceAgent(Agent):
             with torch.inference_mode():
                 found += score_choices(self.model, tokens, choices, self.encoder.view.per_token)[0].double().cpu().tolist()
         picked = [self._pick(*pair) for pair in zip(histories, found, strict=True)]
-        return [actions[index] for actions, index in zip(offered, picked, strict=True)]
+        # A proposer's log-probabilities are not those of this policy: logged, they would be taken for its own.
+        return [replace(actions[index], logps=None) for actions, index in zip(offered, picked, strict=True)]
 
     def _pick(self, history: History, scores: list[float]) -> int:
         if self.temperature == 0:

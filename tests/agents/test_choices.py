@@ -143,3 +143,11 @@ def test_a_choice_is_drawn_from_the_tempered_scores(
     picked = [action.text for action in agent.act(episodes)]
     assert picked.count("first") / 2000 == pytest.approx(share, abs=0.03)
     assert [action.text for action in agent.act(episodes[:50])] == picked[:50]
+
+
+def test_a_proposers_log_probabilities_are_not_logged_as_the_policys(
+    tokenizer: PreTrainedTokenizerFast, small_lm: LlamaForCausalLM
+) -> None:
+    offered = [[Action("go", (4, 5), (-1.0, -2.0))]]
+    agent = ChoiceAgent(ActorCritic(small_lm), ChoiceEncoder(tokenizer), lambda _: offered)
+    assert agent.act([history("Where?")]) == [Action("go", (4, 5), None)]

@@ -88,9 +88,9 @@ def main(method: Method) -> None:
 
 def parse(method: Method, argv: Sequence[str]) -> Args[Any]:
     """The arguments of a learner; preset and model choose the defaults that the others have (and that --help shows)."""
-    model = _early(argv, "--model", "tiny")
-    preset = _early(argv, "--preset", "tiny" if model == "tiny" else "lora")
-    env = _short(_early(argv, "--env", Args.env))
+    model = early(argv, "--model", "tiny")
+    preset = early(argv, "--preset", "tiny" if model == "tiny" else "lora")
+    env = short(early(argv, "--env", Args.env))
     default = Args(
         model=model,
         preset=preset,
@@ -101,12 +101,12 @@ def parse(method: Method, argv: Sequence[str]) -> Args[Any]:
     return tyro.cli(Args[method.config], default=default, args=argv, prog=f"python -m algorithms.{method.name}")
 
 
-def _short(env: str) -> str:
+def short(env: str) -> str:
     """An environment's short name, where it has one."""
     return {identifier: name for name, identifier in ENVIRONMENTS.items()}.get(env, env)
 
 
-def _early(argv: Sequence[str], flag: str, default: str) -> str:
+def early(argv: Sequence[str], flag: str, default: str) -> str:
     """The value of a flag that other defaults hang on."""
     for index, word in enumerate(argv):
         if word == flag and index + 1 < len(argv):
@@ -117,7 +117,7 @@ def _early(argv: Sequence[str], flag: str, default: str) -> str:
 
 
 def _run(method: Method, args: Args[Any]) -> None:
-    work = WORK.get(_short(args.env), OTHER_WORK)
+    work = WORK.get(short(args.env), OTHER_WORK)
     out = args.out or Path("out", f"{method.name}-{args.env}-{args.seed}")
     chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
     expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")

@@ -99,20 +99,14 @@ class Pipeline:
         console.rule(f"{stage}: {what}", align="left")
 
     def _claim(self) -> None:
-        """Write config.json, or make sure that the one there asks for the same."""
         config = {
-            "format": "reasoning-run", "version": 1, "env": self.env, "model": self.model,
+            "env": self.env, "model": self.model,
             "seed": self.seed, "settings": asdict(self.config), "work": asdict(self.work),
             "training": {name: asdict(training) for name, training in self.trainings.items()},
             "keep_reference": self.keep_reference, "valid": asdict(self.valid),
         }  # fmt: skip
-        file = self.out / "config.json"
-        if file.is_file():
-            there = json.loads(file.read_text())
-            if differs := [key for key in config if there.get(key) != json.loads(json.dumps(config[key]))]:
-                raise ValueError(f"{self.out} holds a run with other settings ({', '.join(differs)}): give another --out")
         # More rounds of the same run are no other run.
-        write_json(file, config | {"rounds": self.rounds, "checkpoint": _numbered(self.method.name, self.rounds)})
+        claim(self.out, config, {"rounds": self.rounds, "checkpoint": _numbered(self.method.name, self.rounds)})
 
     def _collect(
         self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, temperature: float = 1.0
@@ -200,7 +194,7 @@ class Pipeline:
         wanted = [(name, row) for row in rows for name in names if name != names[0] or row == floor]
         played = {(name, row): self._play(name, row, *rows[row]) for name, row in wanted}
         summaries = {key: summarize(trajectories) for key, trajectories in played.items()}
-        console.print(_table(f"{self.env}, seed {self.seed}", summaries))
+        console.print(results_table(f"{self.env}, seed {self.seed}", summaries))
         results: dict[str, Any] = {"env": self.env, "seed": self.seed}
         results["rows"] = [{"model": name, "split": row} | found.to_json() for (name, row), found in summaries.items()]
         if len(names) > 2:
@@ -218,12 +212,28 @@ class Pipeline:
         return self._collect(agent, log, env_args, self.work.eval_tasks, temperature=temperature)
 
 
+def claim(out: Path, asked: dict[str, Any], free: dict[str, Any]) -> None:
+    """Write a run's config.json, or make sure that the one there asks for the same; what is `free` may change.
+
+    Raises:
+        ValueError: the run directory holds another run.
+    """
+    config = {"format": "reasoning-run", "version": 1} | asked
+    file = out / "config.json"
+    if file.is_file():
+        there = json.loads(file.read_text())
+        if differs := [key for key in config if there.get(key) != json.loads(json.dumps(config[key]))]:
+            raise ValueError(f"{out} holds a run with other settings ({', '.join(differs)}): give another --out")
+    write_json(file, config | free)
+
+
 def _numbered(name: str, number: int) -> str:
     """The name of a round's log or model; the first has no number."""
     return name if number == 1 else f"{name}-{number}"
 
 
-def _table(title: str, rows: dict[tuple[str, str], Summary]) -> Table:
+def results_table(title: str, rows: dict[tuple[str, str], Summary]) -> Table:
+    """A line for each (model, split)."""
     table = Table("split", "model", "success", "95% interval", "solved", "mean steps", title=title)
     for (name, split), row in rows.items():
         interval, solved = f"{row.low:.1%} - {row.high:.1%}", f"{row.solved} of {row.episodes}"

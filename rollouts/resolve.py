@@ -5,22 +5,26 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import envs
 from agents import checkpoint
 from agents.agent import Action, Agent
+from agents.choices import ChoiceAgent, ChoiceEncoder, Offer, Proposals, View, listed
 from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.scripted import SCRIPTED, ReplayAgent
 from envs.hints import did_you_mean
+from envs.problem_env import segment
 from rollouts.trajectory import End, Header, Trajectory, read
 
 
@@ -89,6 +93,57 @@ def scripted_agent(name: str, arguments: Mapping[str, Any]) -> Agent:
         raise ValueError(f"cannot make the agent {name} with the arguments ({given}): {error}") from error
 
 
+@dataclass(frozen=True)
+class Proposer:
+    """The frozen model that proposed while a choice policy learnt: it must propose when that policy plays, too."""
+
+    model: str
+    """where it lies"""
+    fingerprint: str
+    segment: str | None = None
+    """the environment's rule that cuts its responses into steps"""
+
+
+def offering(view: View, proposer: Proposer | None = None) -> Offer:
+    """What a choice policy's states offer: what the environment lists, or a model's proposals.
+
+    Raises:
+        FileNotFoundError: the proposing model is gone.
+        ValueError: another model lies in its place, or there is none though the view has proposals.
+    """
+    if not view.proposals:
+        return listed
+    if proposer is None:
+        raise ValueError(f"proposals={view.proposals} need a model that proposes, and none is known")
+    loaded = checkpoint.load_policy(proposer.model)
+    if (found := checkpoint.fingerprint(loaded.lm)) != proposer.fingerprint:
+        raise ValueError(
+            f"the policy learnt to choose among proposals of a model with fingerprint {proposer.fingerprint}, "
+            f"but {proposer.model} has {found}: put the very model back"
+        )
+    agent = LMAgent(placed(loaded.lm), loaded.tokenizer, Sampling(max_new_tokens=view.choice_tokens))
+    return Proposals(agent, view.proposals, partial(segment, rule=proposer.segment) if proposer.segment else None)
+
+
+def choice_agent(
+    model: ActorCritic, tokenizer: PreTrainedTokenizerBase, view: View, offer: Offer, sampling: Sampling, name: str
+) -> ChoiceAgent:
+    """A model that picks among what is offered. Raises ValueError for sampling settings that a choice has no use for."""
+    if sampling.top_p < 1 or sampling.top_k:
+        raise ValueError(f"{name} picks among whole texts: only --temperature applies, got {sampling}")
+    return ChoiceAgent(model, ChoiceEncoder(tokenizer, view), offer, sampling.temperature, name)
+
+
+def placed(lm: PreTrainedModel) -> ActorCritic:
+    """A model to act with, on the GPU where there is one."""
+    model = ActorCritic(lm)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+CHOICES = "choices:"
+"""Before the name of a model: it picks among what the environment lists, as a choice policy does, and writes nothing of its own."""
+
+
 def resolve_agent(
     name: str, sampling: Sampling, base: str | None = None, arguments: Mapping[str, Any] | None = None
 ) -> tuple[Agent, Header]:
@@ -109,13 +164,19 @@ def resolve_agent(
         episodes = {(t.task, t.seed): t for t in read(name).trajectories if t.end is not End.ERROR}
         actions = {key: logged_actions(t) for key, t in episodes.items()}
         return ReplayAgent(actions, {key: [s.observation for s in t.steps] for key, t in episodes.items()}), Header("", "replay")
+    path = name.removeprefix(CHOICES)
     try:
-        loaded = checkpoint.load_policy(run_checkpoint(name), base)
+        loaded = checkpoint.load_policy(run_checkpoint(path), base)
     except FileNotFoundError as error:
         near = get_close_matches(name, SCRIPTED, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise FileNotFoundError(f"no agent {name!r}: scripted agents are {', '.join(SCRIPTED)}{hint} ({error})") from error
-    model = ActorCritic(loaded.lm)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    agent = LMAgent(model, loaded.tokenizer, sampling, name=Path(name).name)
+    model, called = placed(loaded.lm), Path(path).name
+    agent: Agent
+    if path != name or "view" in loaded.meta:
+        view, proposer = View(**loaded.meta.get("view", {})), loaded.meta.get("proposer")
+        offer = offering(view, Proposer(**proposer) if proposer else None)
+        agent = choice_agent(model, loaded.tokenizer, view, offer, sampling, called)
+    else:
+        agent = LMAgent(model, loaded.tokenizer, sampling, name=called)
     return agent, Header("", agent.name, sampling=asdict(sampling), model=checkpoint.fingerprint(loaded.lm))

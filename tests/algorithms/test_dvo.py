@@ -12,8 +12,8 @@ from agents.prompt import Prompt
 from algorithms import dvo
 from algorithms.examples import encode_rows
 from algorithms.learner import Training
-from algorithms.train import Start, train_on_log
 from algorithms.selection import credited_rows
+from algorithms.train import Start, train_on_log
 from rollouts.credit import credit_log, load_critic
 from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory, read
 
@@ -39,7 +39,7 @@ def test_credits_of_a_value_model_are_learnt(
         dvo.Config(),
         Training(lr=1e-3, epochs=2, tracker="none"),
         tmp_path / "credited.jsonl",
-        str(tmp_path / "critic"),
+        Start(str(tmp_path / "critic")),
         tmp_path / "run" / "dvo",
         0,
     )

@@ -1,0 +1,177 @@
+"""Text for stable-baselines3: an environment of choices, and a policy whose features are a language model's.
+
+    env = ChoiceView(gym.make("AlfWorld-v0"), ChoiceEncoder(tokenizer))
+    PPO(ChoicePolicy, env, policy_kwargs={"model": ActorCritic(lm, critic="shared")})
+
+stable-baselines3 knows no space of texts. Here the observation is the ids of the episode so far and of each text on offer, the
+action the number of one of them. What cannot be chosen has probability exactly 0: the observation itself says what is offered,
+so that no mask has to travel beside it (and stable-baselines3's own PPO and A2C do).
+"""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any, SupportsIndex
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from agents.agent import Action, History, Turn
+from agents.choices import NONE, ChoiceEncoder, Offer, listed, score_choices
+from agents.model import ActorCritic
+
+Observation = dict[str, np.ndarray]
+CHUNK = 8
+"""States of one forward pass."""
+
+
+class ChoiceView(gym.Env[Observation, np.int64]):
+    """A text environment in which the action picks one of the texts that the state offers.
+
+    The observation holds `tokens`, the ids of the whole episode so far, and `choices`, those of each text on offer (see
+    `agents.choices.ChoiceEncoder`). `info["offered"]` are the texts; at the end there are none. Reward and ends are the
+    environment's own.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}
+
+    def __init__(self, env: gym.Env[str, str], encoder: ChoiceEncoder, offer: Offer = listed) -> None:
+        """Wrap `env`. Raises ValueError where it does not observe and take text."""
+        for role, space in (("observes", env.observation_space), ("takes", env.action_space)):
+            if not (space.shape == () and space.dtype is not None and space.dtype.kind in "OUS"):
+                raise ValueError(f"the environment {role} {space}: a choice view wants one that observes and takes texts")
+        self.env, self.encoder, self.offer = env, encoder, offer
+        last, view = encoder.vocab - 1, encoder.view
+        self.observation_space = spaces.Dict(  # type: ignore[assignment]  # its values are arrays, whatever its type says
+            {
+                "tokens": spaces.Box(NONE, last, (view.max_tokens,), np.int32),
+                "choices": spaces.Box(NONE, last, (view.max_choices, view.choice_tokens), np.int32),
+            }
+        )
+        self.action_space = spaces.Discrete(view.max_choices)
+        self._history = History("", 0)
+        self._offered: list[Action] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+        """Reset the text environment with the same arguments."""
+        super().reset(seed=seed)
+        text, info = self.env.reset(seed=seed, options=options)
+        self._history = History(str(info.get("task", "")), int(self.np_random.integers(2**32)), [Turn(text, info)])
+        return self._observe(info)
+
+    def step(self, action: SupportsIndex) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Give the environment the text that was picked.
+
+        Raises:
+            ValueError: a number that is not on offer.
+            gymnasium.error.ResetNeeded: no episode is running.
+        """
+        if not self._offered:
+            raise gym.error.ResetNeeded("the episode is over, or none was begun: call reset() before step()")
+        if not 0 <= index(action) < len(self._offered):
+            raise ValueError(
+                f"action {index(action)} is not on offer: wanted 0 to {len(self._offered) - 1} here; "
+                "use ChoicePolicy, or mask by action_masks()"
+            )
+        chosen = self._offered[index(action)]
+        text, reward, terminated, truncated, info = self.env.step(chosen.text)
+        self._history.turns[-1].action = chosen
+        self._history.turns.append(Turn(text, info))
+        observation, info = self._observe(info, over=terminated or truncated)
+        return observation, float(reward), terminated, truncated, info
+
+    def action_masks(self) -> np.ndarray:
+        """Which actions are on offer, bool [max_choices]; the name that sb3-contrib's MaskablePPO asks for."""
+        return np.arange(self.encoder.view.max_choices) < len(self._offered)
+
+    def close(self) -> None:
+        """Close the text environment."""
+        self.env.close()
+
+    def _observe(self, info: dict[str, Any], over: bool = False) -> tuple[Observation, dict[str, Any]]:
+        self._offered = [] if over else self.offer([self._history])[0]
+        tokens, choices = self.encoder.encode(self._history, self._offered)
+        return {"tokens": tokens, "choices": choices}, {**info, "offered": tuple(action.text for action in self._offered)}
+
+
+class LMFeatures(BaseFeaturesExtractor):
+    """Features [B, max_choices + 1] of a `ChoiceView`'s observations: the language model's score of each choice, and V."""
+
+    def __init__(self, observation_space: spaces.Dict, model: ActorCritic, per_token: bool = False) -> None:
+        """Raises ValueError for a model without a critic, or observations that are not a `ChoiceView`'s."""
+        if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"tokens", "choices"}:
+            raise ValueError(f"the environment observes {observation_space}: wrap it in agents.features.ChoiceView")
+        if model.value_head is None:
+            raise ValueError("the model has no critic: wanted ActorCritic(lm, critic='shared'), 'separate' or 'lora'")
+        super().__init__(observation_space, int(observation_space["choices"].shape[0]) + 1)  # type: ignore[index]
+        self.model, self.per_token = model, per_token
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Score a batch of observations (stable-baselines3 hands ids over as floats)."""
+        tokens, choices = observations["tokens"].long(), observations["choices"].long()
+        by_length = (tokens >= 0).sum(1).argsort()  # states of like length together: less padding to compute
+        parts = [self._score(tokens[some], choices[some]) for some in by_length.split(CHUNK)]
+        return torch.cat(parts)[by_length.argsort()]
+
+    def _score(self, tokens: Tensor, choices: Tensor) -> Tensor:
+        scores, value = score_choices(self.model, tokens, choices, self.per_token)
+        assert value is not None  # the model has a critic
+        return torch.cat([scores.float(), value.float()[:, None]], 1)
+
+
+class _Split(nn.Module):
+    """The features are logits and value already: nothing is learnt between them and the heads."""
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        return features[:, :-1]
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        return features[:, -1:]
+
+
+class ChoicePolicy(ActorCriticPolicy):
+    """A categorical over the texts on offer, from a language model, for stable-baselines3's PPO and A2C.
+
+    Args:
+        observation_space, action_space, lr_schedule: stable-baselines3's.
+        model: policy and critic; trained in place.
+        per_token: see `agents.choices.score_choices`.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        action_space: spaces.Discrete,
+        lr_schedule: Schedule,
+        model: ActorCritic,
+        per_token: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            features_extractor_class=LMFeatures,
+            features_extractor_kwargs={"model": model, "per_token": per_token},
+            **kwargs,
+        )
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        self.mlp_extractor = _Split()  # type: ignore[assignment]
+        self.action_net, self.value_net = nn.Identity(), nn.Identity()  # type: ignore[assignment]
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        self.optimizer = self.optimizer_class(trained, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Never train mode: dropout would make a choice's probability differ between the rollout and the update."""
+        del mode
+        super().set_training_mode(False)

@@ -70,7 +70,7 @@ class Args(EnvironmentArgs, Generic[C]):
     tree_tasks: int | None = None
     """pipeline, learners from trees: training tasks that are searched"""
     eval_tasks: int | None = None
-    """pipeline: held-out tasks"""
+    """pipeline: tasks of each split that the models are evaluated on; 0: none"""
     action_tokens: int | None = None
     """pipeline: most tokens of an action"""
     settings: tyro.conf.OmitArgPrefixes[C] = field(default_factory=lambda: None)  # type: ignore[assignment]

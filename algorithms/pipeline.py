@@ -55,7 +55,7 @@ class Pipeline:
     valid: Validation = field(default_factory=Validation)
 
     def run(self) -> dict[str, Any]:
-        """All stages; returns (and writes to results.json) success with intervals.
+        """All stages; returns (and writes to results.json) success with intervals, or nothing where no task is evaluated on.
 
         Raises:
             ValueError: the run directory holds another run, several processes were started, or rounds of what has none.
@@ -75,7 +75,7 @@ class Pipeline:
         names.append(first.name)
         for number in range(1, self.rounds + 1) if self.method.after else ():
             names.append(self._round(number, names[-1], demos))
-        return self._evaluate(names)
+        return self._evaluate(names) if self.work.eval_tasks else {}
 
     def _round(self, number: int, before: str, demos: list[Trajectory]) -> str:
         """Collect with the last model and train on what it did; the new model's name.

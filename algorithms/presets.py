@@ -24,7 +24,7 @@ class Work:
     samples: int
     """rollouts per training task"""
     eval_tasks: int
-    """held-out tasks, each played once greedily and once sampled"""
+    """tasks of each split that the models are evaluated on, greedily and sampled; 0: none"""
     held_out: tuple[str, ...]
     """splits of held-out tasks"""
     tree_tasks: int = 100

@@ -12,8 +12,8 @@ while (($#)); do
     esac
 done
 case $env in
-math) splits=(test) tasks=500 tokens=128 parallel=128 trees=(--tasks 750) searches=(10 20 80) ;;
-alfworld) splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 trees=(--tasks 150 --depth 15 --rollouts 1 --shrink 1) searches=(2 10 20) ;;
+math) splits=(test) data=(--tasks 1000 --samples 5) tasks=500 tokens=128 parallel=128 trees=(--tasks 750) searches=(10 20 80) ;;
+alfworld) splits=(valid_seen valid_unseen) data=() tasks=100 tokens=16 parallel=64 trees=(--tasks 150 --depth 15 --rollouts 1 --shrink 1) searches=(2 10 20) ;;
 *) echo "unknown environment '$env': wanted --env math or --env alfworld" >&2 && exit 2 ;;
 esac
 
@@ -65,6 +65,6 @@ variant() { # label, learner, log, settings
             --max-new-tokens $tokens --out "$tree"
         variant dvo-iterations-$iterations dvo "$tree"
     done
-    python -m algorithms.oreo --env "$env" --seed "$one" --out "$run" --tracker none --rounds 3
+    python -m algorithms.oreo --env "$env" "${data[@]}" --eval-tasks 0 --seed "$one" --out "$run" --tracker none --rounds 3
     for round in 2 3; do play oreo-round-$round "$run/oreo-$round"; done
 } >>"$log" 2>&1 || { tail -n 20 "$log" >&2 && exit 1; }

@@ -13,8 +13,8 @@ while (($#)); do
     esac
 done
 case $env in
-math) splits=(test) tasks=500 tokens=128 parallel=128 trees=(--tasks 750 --iterations 40) ;;
-alfworld) splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 trees=(--tasks 150 --iterations 5 --depth 15 --rollouts 1 --shrink 1) ;;
+math) splits=(test) data=(--tasks 1000 --samples 5) tasks=500 tokens=128 parallel=128 trees=(--tasks 750 --iterations 40) ;;
+alfworld) splits=(valid_seen valid_unseen) data=() tasks=100 tokens=16 parallel=64 trees=(--tasks 150 --iterations 5 --depth 15 --rollouts 1 --shrink 1) ;;
 *) echo "unknown environment '$env': wanted --env math or --env alfworld" >&2 && exit 2 ;;
 esac
 
@@ -38,7 +38,7 @@ learn() { # name, log
     python -m "algorithms.$1" --env "$env" --data "$2" --model "$run/sft" --preset tiny --seed "$one" --out "$run" --tracker none
 }
 {
-    python -m algorithms.oreo --env "$env" --seed "$one" --out "$run" --tracker none # demonstrations, sft, rollouts and oreo
+    python -m algorithms.oreo --env "$env" "${data[@]}" --eval-tasks 0 --seed "$one" --out "$run" --tracker none # demonstrations, sft, rollouts and oreo
     for learner in rejection dpo kto dro dqo; do learn $learner "$run/rollouts.jsonl"; done
     python -m rollouts.tree --env "$env" --agent "$run/sft" --split train --seed "$one" "${trees[@]}" --max-new-tokens $tokens --out "$run/tree.jsonl"
     for learner in dvo step_dpo; do learn $learner "$run/tree.jsonl"; done

@@ -29,7 +29,11 @@ from algorithms.minibatch import cut
 from rollouts.stats import Difference, paired_difference, wilson
 from rollouts.trajectory import Trajectory, read
 
-MODELS = ("sft", "rejection", "dpo", "step_dpo", "kto", "dro", "dqo", "dvo", "oreo")
+MODELS = {
+    "sft": "sft", "sft, further": "further/rejection", "rejection": "rejection", "dpo": "dpo", "step_dpo": "step_dpo", "kto": "kto",
+    "dro": "dro", "dqo": "dqo", "dvo": "dvo", "oreo": "oreo",
+}  # fmt: skip
+"""Row -> folder of the checkpoint in a run. "sft, further" is rejection's training, on the demonstrations."""
 PROBED = 256
 """Episodes of a run's log on which every policy is compared with the start."""
 
@@ -55,8 +59,8 @@ def main(runs: list[Path]) -> None:
         print(f"## {split}, {'greedy' if temperature == '0' else 'sampled'}\n")
         print("| learner | success | 95% interval | gain over sft, over tasks | over runs |\n|---|---|---|---|---|")
         start = [read(run / "compare" / folder / "sft.jsonl").trajectories for run in runs]
-        for model in MODELS:
-            logs = [run / "compare" / folder / f"{model}.jsonl" for run in runs]
+        for model, place in MODELS.items():
+            logs = [run / "compare" / folder / f"{place.partition('/')[0]}.jsonl" for run in runs]
             if all(log.exists() for log in logs):
                 print(success_row(model, [read(log).trajectories for log in logs], start))
         print()
@@ -64,9 +68,9 @@ def main(runs: list[Path]) -> None:
     print(f"On the first {PROBED} episodes of each run's log; means over runs.\n")
     print("| learner | steps | rows' tokens | seconds | KL to sft, nats a token | log(pi / sft) of solved | of failed |")
     print("|---|---|---|---|---|---|---|")
-    for model in MODELS:
-        if all(checkpoint.is_checkpoint(run / model) for run in runs):
-            print(cost_row(model, runs))
+    for model, place in MODELS.items():
+        if all(checkpoint.is_checkpoint(run / place) for run in runs):
+            print(cost_row(model, place, runs))
     print(f"\n{logs_line(runs)}")
 
 
@@ -85,23 +89,23 @@ def success_row(model: str, found: list[list[Trajectory]], start: list[list[Traj
     return f"| {' | '.join(cells)} |"
 
 
-def cost_row(model: str, runs: Sequence[Path]) -> str:
+def cost_row(model: str, place: str, runs: Sequence[Path]) -> str:
     """A line of the table of costs and distances."""
-    lines = [[json.loads(line) for line in (run / f"{model}-metrics.jsonl").read_text().splitlines()] for run in runs]
+    lines = [[json.loads(line) for line in (run / f"{place}-metrics.jsonl").read_text().splitlines()] for run in runs]
     steps = statistics.mean(map(len, lines))
     tokens = statistics.mean(sum(m["tokens"] for m in run) for run in lines)
     seconds = statistics.mean(sum(m["tokens"] / m["tokens_per_second"] for m in run) for run in lines)
     cells = [model, f"{steps:.0f}", f"{tokens:,.0f}", f"{seconds:.0f}"]
     if model == "sft":
         return f"| {' | '.join([*cells, '0', '0', '0'])} |"
-    found = [distance(run, model) for run in runs]
+    found = [distance(run, place) for run in runs]
     means = [statistics.mean(getattr(d, name) for d in found) for name in Distance._fields]
     return f"| {' | '.join([*cells, f'{means[0]:.4f}', f'{means[1]:+.2f}', f'{means[2]:+.2f}'])} |"
 
 
-def distance(run: Path, model: str) -> Distance:
+def distance(run: Path, place: str) -> Distance:
     """How far a run's policy went from its start, on its log."""
-    sft, policy = (checkpoint.load_policy(run / name) for name in ("sft", model))
+    sft, policy = (checkpoint.load_policy(run / name) for name in ("sft", place))
     both = ActorCritic(policy.lm, reference=sft.lm).eval()
     episodes = read(run / "rollouts.jsonl").trajectories[:PROBED]
     rows = [[row] for row in encode_rows(episodes, Prompt(sft.tokenizer), 2048)]

@@ -34,19 +34,21 @@ run=$out/$env-$one
 log=$run/compare/output.txt
 mkdir -p "$run/compare"
 echo "$env, seed $one: $log"
-learn() { # name, log
-    python -m "algorithms.$1" --env "$env" --data "$2" --model "$run/sft" --preset tiny --seed "$one" --out "$run" --tracker none
+learn() { # name, log, folder
+    python -m "algorithms.$1" --env "$env" --data "$2" --model "$run/sft" --preset tiny --seed "$one" --out "${3:-$run}" --tracker none
 }
 {
     python -m algorithms.oreo --env "$env" "${data[@]}" --eval-tasks 0 --seed "$one" --out "$run" --tracker none # demonstrations, sft, rollouts and oreo
+    # What rejection sampling would do with the demonstrations in place of the samples: the same loss, rate and passes.
+    learn rejection "$run/demos.jsonl" "$run/further"
     for learner in rejection dpo kto dro dqo; do learn $learner "$run/rollouts.jsonl"; done
     python -m rollouts.tree --env "$env" --agent "$run/sft" --split train --seed "$one" "${trees[@]}" --max-new-tokens $tokens --out "$run/tree.jsonl"
     for learner in dvo step_dpo; do learn $learner "$run/tree.jsonl"; done
-    for model in sft oreo rejection dpo kto dro dqo dvo step_dpo; do
+    for model in sft further/rejection oreo rejection dpo kto dro dqo dvo step_dpo; do
         for split in "${splits[@]}"; do
             for temperature in 0 1; do
                 python -m rollouts.evaluate "$run/$model" --env "$env" --split "$split" --episodes $tasks --temperature $temperature \
-                    --max-new-tokens $tokens --parallel $parallel --seed "$one" --log "$run/compare/$split-$temperature/$model.jsonl"
+                    --max-new-tokens $tokens --parallel $parallel --seed "$one" --log "$run/compare/$split-$temperature/${model%/*}.jsonl"
             done
         done
     done

@@ -88,7 +88,7 @@ TRAINING = {
         "dro": replace(OFFLINE, lr=1e-5),
         "dpo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64),
         "step_dpo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64),
-        "kto": replace(OFFLINE, lr=3e-5, critic_lr=0.0),
+        "kto": replace(OFFLINE, lr=3e-6, critic_lr=0.0),
         "dvo": replace(OFFLINE, lr=3e-5, critic_lr=0.0, batch=64),
     },
     "tiny-alfworld": {
@@ -99,7 +99,7 @@ TRAINING = {
         "dro": replace(OFFLINE, lr=3e-5, batch=32),
         "dpo": replace(OFFLINE, lr=3e-5, critic_lr=0.0, batch=16),
         "step_dpo": replace(OFFLINE, lr=3e-5, critic_lr=0.0, batch=16),
-        "kto": replace(OFFLINE, lr=1e-4, critic_lr=0.0, batch=32),
+        "kto": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=32),
         "dvo": replace(OFFLINE, lr=1e-4, critic_lr=0.0, batch=32),
     },
     "paper": {

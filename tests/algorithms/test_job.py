@@ -84,7 +84,7 @@ def test_other_settings_in_the_same_folder_are_refused(finished: tuple[Path, str
     out, _ = finished
     done = run("algorithms.oreo", "--env", "math", "--out", str(out), *SMALL, "--beta", "0.5")
     assert done.returncode == 2
-    assert "other settings (settings)" in done.stdout
+    assert "other settings (settings.beta 0.03 there, 0.5 asked for)" in done.stdout
 
 
 def test_a_run_is_evaluated_by_its_folder(finished: tuple[Path, str], tmp_path: Path) -> None:

@@ -43,13 +43,13 @@ def learner(
     out: Path,
     config: object = None,
     reference: Loaded | None = None,
-    critic: ActorCritic | None = None,
+    critic_of: ActorCritic | None = None,
     held_out: HeldOut | None = None,
     **training: object,
 ) -> Learner:
     """A learner on 24 rows; the arguments that are not named here are of `Training`."""
     settings = Training(**{"batch": 8, "lr": 1e-3, "critic_lr": 1e-3, "tracker": "none", **training})  # type: ignore[arg-type]
-    start = Models(Loaded(copy.deepcopy(lm), tokenizer, Base("b", "f")), reference, critic)
+    start = Models(Loaded(copy.deepcopy(lm), tokenizer, Base("b", "f")), reference, critic_of)
     return Learner(method, config or method.config(), settings, rows(24), start, out / "model", held_out=held_out)
 
 
@@ -464,7 +464,7 @@ def test_another_reference_and_critic_than_those_of_the_start(
     with torch.no_grad():
         reached = compute_outputs(trained, batch, oreo.METHOD, oreo.Config())
     sft_model = Loaded(copy.deepcopy(small_lm), tokenizer, Base("sft", "f"))
-    second = learner(oreo.METHOD, trained.lm, tokenizer, tmp_path / "second", reference=sft_model, critic=trained)  # type: ignore[arg-type]
+    second = learner(oreo.METHOD, trained.lm, tokenizer, tmp_path / "second", reference=sft_model, critic_of=trained)  # type: ignore[arg-type]
     with torch.no_grad():
         found = compute_outputs(second.model, batch, oreo.METHOD, oreo.Config())
     for name in ("logp", "ref_logp", "value", "kl"):
@@ -479,7 +479,7 @@ def test_a_critic_of_another_kind_is_refused(
 ) -> None:
     other = ActorCritic(copy.deepcopy(small_lm), None if kind == "none" else "shared")
     with pytest.raises(ValueError, match="give one of the same kind and size"):
-        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, critic=other)
+        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, critic_of=other)
 
 
 def test_rows_can_be_balanced_before_a_learner_chooses(

@@ -290,8 +290,9 @@ def test_training_tasks_are_not_called_held_out(command: list[str], tmp_path: Pa
 def test_the_same_command_with_more_steps_trains_and_evaluates_again(command: list[str], tmp_path: Path) -> None:
     """Four steps, then eight; then four again and eight again, which are done."""
     run, played = tmp_path / "run", []
+    questions = ["--env", "commonsense", *command[2 : -len(PROPOSALS)], "--lr", "1e-2", "--view.max-tokens", "256"]
     for steps in (4, 8, 4, 8):
-        main(parse([*command, "--timesteps", str(steps)]))
+        main(parse([*questions, "--timesteps", str(steps)]))
         played.append(read(run / "evaluation" / "ppo-train.jsonl").headers[0].model)
         assert played[-1] == checkpoint.fingerprint(checkpoint.load_policy(run / "ppo").lm)
     assert played[0] != played[1] == played[2] == played[3]

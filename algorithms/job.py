@@ -116,6 +116,15 @@ def early(argv: Sequence[str], flag: str, default: str) -> str:
     return default
 
 
+def _check_alone(args: Args[Any]) -> None:
+    """With a log, nothing of the pipeline's is asked for."""
+    given = [name for name in (*FLAGS[:-1], "expert_args") if getattr(args, name)]
+    given += [name for name in ("rounds", "keep_reference") if getattr(args, name) != getattr(Args, name)]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(f"{flags}: the whole pipeline's, which collects its own log; leave them out, or --data")
+
+
 def _run(method: Method, args: Args[Any]) -> None:
     work = WORK.get(short(args.env), OTHER_WORK)
     out = args.out or Path("out", f"{method.name}-{args.env}-{args.seed}")
@@ -123,6 +132,7 @@ def _run(method: Method, args: Args[Any]) -> None:
     expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
     work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, **chosen)
     if args.data is not None:
+        _check_alone(args)
         start = Start(args.model, args.base, args.reference, args.critic_from)
         held_out = partial(held_out_tasks, args.valid, args.env, work, args.seed)
         train_on_log(method, args.settings, args.training, args.data, start, out / method.name, args.seed, work.tiny, held_out)

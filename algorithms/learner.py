@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
@@ -80,13 +80,39 @@ class Training:
     tracker: str = "tensorboard"
     """any tracker that accelerate knows, or none"""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        least = {"batch": 1, "micro_tokens": 1, "max_length": 2, "save_every": 1, "explode": 1} | dict.fromkeys(
+            ("lr", "critic_lr", "epochs", "min_steps", "balance", "warmup", "critic_start", "weight_decay", "rank", "clip"), 0
+        )
+        for name, number in ((name, getattr(self, name)) for name in least):
+            if not least[name] <= number < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} must be a finite number of at least {least[name]}, got {number}")
+        for name, share in (("warmup", self.warmup), ("critic_start", self.critic_start)):
+            if share > 1:
+                raise ValueError(f"--{name.replace('_', '-')} is a share of the steps: wanted 0 to 1, got {share}")
 
+
+T = TypeVar("T")
 EARLY = 10
 """steps whose largest loss is the measure of an exploding one"""
+SMALL = 0.01
+"""the least measure: the first steps of a log with few solved episodes may see none, and have hardly any loss"""
 
 
 class TrainingFault(RuntimeError):
     """The loss, or its gradient, is not a finite number any more, or the loss has exploded."""
+
+
+@dataclass
+class Models:
+    """What training starts from."""
+
+    policy: Loaded
+    reference: Loaded | None = None
+    """the frozen reference; None: the policy as it is at the start"""
+    critic: ActorCritic | None = None
+    """a model whose critic this one's starts from; None: V = 0"""
 
 
 class Learner:
@@ -96,12 +122,10 @@ class Learner:
         method, config: the learner and its settings.
         training: the shared settings.
         rows: the examples.
-        start: the model that training starts from; it is the reference too, unless another is given.
+        start: the models that training starts from; the policy is changed in place.
         out: folder of the checkpoint; beside it `out-metrics.jsonl` and, until training ends, `out-state` (to go on after a kill)
             and `out-best` (the best checkpoint so far, where held-out tasks are played). After a fault, `out-last-good`.
         seed: of the order of rows.
-        reference: the frozen reference.
-        critic: a model whose critic this one's starts from.
         held_out: tasks that decide which checkpoint is kept and when training stops.
 
     Raises:
@@ -114,20 +138,23 @@ class Learner:
         config: Any,
         training: Training,
         rows: Sequence[Row],
-        start: Loaded,
+        start: Models,
         out: Path,
         seed: int = 0,
-        reference: Loaded | None = None,
-        critic: ActorCritic | None = None,
         held_out: HeldOut | None = None,
     ) -> None:
         self.method, self.config, self.training, self.out, self.seed = method, config, training, out, seed
         rng = random.Random(seed)
         self.rows = method.rows(balanced(rows, training.balance, rng) if training.balance else rows, config, rng)
         self.groups = [self.rows[i : i + method.group] for i in range(0, len(self.rows), method.group)]
-        self.start, self.reference, self.held_out = start, reference, held_out
+        self.start, self.held_out = start.policy, held_out
+        self.reference = start.reference if method.reference else None
+        self.files = RunFiles(out, self._describe(start.critic))
         if not training.rank:
-            start.lm.float()  # steps of 1e-6 are lost in bfloat16 weights; `precision` chooses what the arithmetic is done in
+            # Steps of 1e-6 are lost in bfloat16 weights; `precision` chooses what the arithmetic is done in.
+            for loaded in (start.policy, start.reference):
+                if loaded is not None:
+                    loaded.lm.float()
         set_seed(seed)
         # Without a GPU, accelerate takes several processes for as many single ones unless it is told.
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -138,21 +165,23 @@ class Learner:
             project_dir=str(out.parent / "tracker"),
         )
         model = ActorCritic(
-            start.lm,
+            self.start.lm,
             training.critic if method.value else None,
-            reference.lm if method.reference and reference else method.reference,
+            self.reference.lm if self.reference else method.reference,
             training.rank,
             trunk_gradient=training.trunk_gradient,
         )
-        if critic is not None:
-            model.take_critic(critic)
-        self.files = RunFiles(out, self._describe(critic))
-        self.pad = int(cast(int, start.tokenizer.pad_token_id or 0))
+        if start.critic is not None:
+            model.take_critic(start.critic)
+        if not method.policy:
+            model.policy.requires_grad_(False)
+        self.pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))
         rates = {"policy": training.lr, "critic": training.critic_lr}
         groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=training.weight_decay)
         self.steps = max(1, training.min_steps, round(training.epochs * len(self.groups) / min(training.batch, len(self.groups))))
-        delay = {"policy": round(training.critic_start * self.steps) if method.value else 0, "critic": 0}
+        self.alone = round(training.critic_start * self.steps) if method.value else 0  # steps in which the policy stays
+        delay = {"policy": self.alone, "critic": 0}
         rates_of = [lambda step, wait=delay[group["name"]]: self._rate(step, wait) for group in groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates_of)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
@@ -178,14 +207,14 @@ class Learner:
         with bar:
             task = bar.add_task(self.method.name, total=self.steps, completed=self.step, shown="")
             if self.held_out and not self.step:
-                self._validate()
+                console.print(f"{self.method.name}: held-out success before training {self._validate():.1%}")
             while self.step < self.steps and not self._stale:
                 try:
                     metrics = self.train_step()
                 except TrainingFault as fault:
                     raise TrainingFault(f"{fault}; {self._keep_last_good()}") from None
                 self.step += 1
-                if self.held_out and (self.step % self.held_out.settings.every == 0 or self.step == self.steps):
+                if self._validates:
                     metrics["held_out"] = self._validate()
                 self._log(metrics)
                 bar.update(task, completed=self.step, shown=_shown(metrics))
@@ -198,9 +227,9 @@ class Learner:
         """One optimiser step; returns its metrics, averaged over the step by weight."""
         began = time.perf_counter()
         chosen = step_rows(len(self.groups), self.training.batch, self.step, self.seed)
-        mine = [self.groups[i] for i in chosen[self.accelerator.process_index :: self.accelerator.num_processes]]
+        mine = self._share([self.groups[i] for i in chosen])
         micros = self._micro_batches(mine)
-        point = self._reference_point(mine)
+        point = self._reference_point([row for i in chosen for row in self.groups[i]])
         weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
         shares = weights / self._sum(weights.sum())
         totals: dict[str, Any] = {}
@@ -243,25 +272,36 @@ class Learner:
         if found > self.best[0]:
             self.best = found, self.step
             if self.accelerator.is_main_process:
-                self._save_checkpoint(self.files.best)
+                self._save_checkpoint(self.files.best, found)
         return found
+
+    @property
+    def _validates(self) -> bool:
+        """Whether held-out tasks are played after this step: not while the critic learns alone, for the policy is as it was."""
+        if self.held_out is None or self.step <= self.alone:
+            return False
+        return self.step % self.held_out.settings.every == 0 or self.step == self.steps
 
     @property
     def _stale(self) -> bool:
         """Whether held-out success has not risen for as long as one had patience."""
         if self.held_out is None or not self.held_out.settings.patience:
             return False
-        return self.step - self.best[1] >= self.held_out.settings.patience * self.held_out.settings.every
+        return self.step - max(self.best[1], self.alone) >= self.held_out.settings.patience * self.held_out.settings.every
 
     @property
     def _save_every(self) -> int:
         return min(self.training.save_every, max(1, self.steps // 10))
 
-    def _reference_point(self, groups: Sequence[Sequence[Row]]) -> Tensor | None:
+    def _share(self, items: Sequence[T]) -> list[T]:
+        """The part of a process."""
+        return list(items[self.accelerator.process_index :: self.accelerator.num_processes])
+
+    def _reference_point(self, rows: Sequence[Row]) -> Tensor | None:
         """The mean log-ratio of the mismatched rows of the whole optimiser step, at least 0, where the learner asks for it."""
         if self.method.mismatched is None:
             return None
-        rows = self.method.mismatched([row for group in groups for row in group])
+        rows = self._share(self.method.mismatched(rows))
         total = torch.zeros(2, device=self.accelerator.device)  # the sum, and over how many
         with torch.no_grad(), self.accelerator.autocast():
             for micro in self._micro_batches([[row] for row in rows]):
@@ -287,8 +327,8 @@ class Learner:
     def _check(self, metrics: dict[str, float], groups: Sequence[Sequence[Row]], losses: Sequence[Tensor]) -> None:
         """Before the weights take the step: one that is not finite would spoil all of them."""
         wrong = next((f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)), "")
-        limit = self.training.explode * max(self.early, default=0.0)
-        if not wrong and len(self.early) == EARLY and metrics["loss"] > limit > 0:
+        limit = self.training.explode * max([*self.early, SMALL])
+        if not wrong and len(self.early) == EARLY and metrics["loss"] > limit:
             wrong = f"loss is {metrics['loss']:.4g}, over {self.training.explode:g} times the largest of the first {EARLY} steps"
         if wrong:
             micros = zip(losses, cut(groups, self.training.micro_tokens), strict=True)
@@ -304,32 +344,35 @@ class Learner:
 
     def _keep_last_good(self) -> str:
         """Make the last saved state a checkpoint, for a run that cannot go on; says where it is."""
+        best = f"; the best one so far is in {self.files.best}" if self.held_out else ""
         if not self.files.state.exists():
-            return "no state had been saved yet"
+            return f"no state had been saved yet{best}"
         self._resume()
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self._save_checkpoint(self.files.last_good)
             self.files.state.unlink()
-        return f"the model of step {self.step} is kept in {self.files.last_good}"
+        return f"the model of step {self.step} is kept in {self.files.last_good}{best}"
 
     def _describe(self, critic: ActorCritic | None) -> dict[str, Any]:
         """What makes this run what it is."""
-        return asdict(self.training) | {
-            **asdict(self.config),
+        return {
+            "training": asdict(self.training),
+            "settings": asdict(self.config),
             "method": self.method.name,
             "seed": self.seed,
             "rows": _digest(self.rows),
-            "start": self.start.base.fingerprint,
-            "reference": self.reference.base.fingerprint if self.reference else "",
-            "critic_start": checkpoint.fingerprint(critic) if critic else "",
+            "start": checkpoint.fingerprint(self.start.lm),
+            "reference": checkpoint.fingerprint(self.reference.lm) if self.reference else "",
+            "critic": checkpoint.fingerprint(critic) if critic else "",
             "held_out": [asdict(self.held_out.settings), self.held_out.tasks] if self.held_out else None,
         }
 
     def _track_start(self) -> None:
         if self.accelerator.is_main_process:
             self.files.start_metrics(self.step)
-        flat = {k: v for k, v in self.files.settings.items() if isinstance(v, int | float | str | bool)}
+        settings = self.files.settings | asdict(self.config) | asdict(self.training)
+        flat = {k: v for k, v in settings.items() if isinstance(v, int | float | str | bool)}
         self.accelerator.init_trackers(self.out.name, config=flat)
 
     def _log(self, metrics: dict[str, float]) -> None:
@@ -345,7 +388,6 @@ class Learner:
         self.files.save_state(
             {
                 "step": self.step,
-                "best": self.best,
                 "early": self.early,
                 "model": {name: p for name, p in model.named_parameters() if p.requires_grad},
                 "optimizer": self.optimizer.state_dict(),
@@ -360,7 +402,10 @@ class Learner:
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.step, self.best, self.early = state["step"], tuple(state["best"]), state["early"]
+        self.step, self.early = state["step"], state["early"]
+        if self.held_out:  # the best checkpoint may be newer than the state
+            best = checkpoint.read_config(self.files.best)
+            self.best = best["held_out_success"], best["step"]
 
     def _finish(self) -> None:
         for tracker in self.accelerator.trackers:  # not end_training(): the process group serves the next learner too
@@ -375,16 +420,17 @@ class Learner:
             self.files.state.unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
 
-    def _save_checkpoint(self, folder: Path) -> None:
+    def _save_checkpoint(self, folder: Path, success: float | None = None) -> None:
         meta = {
             "method": self.method.name,
             "settings": asdict(self.config),
             "training": asdict(self.training),
             "seed": self.seed,
             "started_from": self.start.base.name,
+            "start": self.files.settings["start"],
             "reference": self.reference.base.name if self.reference else self.start.base.name,
             "step": self.step,
-            "held_out_success": self.best[0] if self.held_out else None,
+            "held_out_success": success,
         }
         model = self.accelerator.unwrap_model(self.model)
         checkpoint.save(folder, model.eval(), self.start.tokenizer, self.start.base, meta)

@@ -39,6 +39,8 @@ class Method:
     """examples that belong together and stay adjacent: 2 for pairs"""
     mismatched: Callable[[Sequence[Row]], list[Row]] | None = None
     """rows whose mean log-ratio is the step's reference point (`Outputs.reference_point`), taken before it without gradient"""
+    policy: bool = True
+    """trains the policy"""
     reference: bool = False
     """needs the frozen reference's log-probabilities"""
     value: bool = False

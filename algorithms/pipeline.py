@@ -79,7 +79,7 @@ class Pipeline:
     def _round(self, number: int, before: str, demos: list[Trajectory]) -> str:
         """Collect with the last model and train on what it did; the new model's name.
 
-        The critic goes on from the last round's: V of a policy a little better is a little higher.
+        The critic goes on from the last round's where it can: V of a policy a little better is a little higher.
         """
         data, name = self._data(number, before, demos), _numbered(self.method.name, number)
         self._say(name, f"trains {before} on its own episodes")
@@ -88,11 +88,17 @@ class Pipeline:
         start = Start(
             str(self.out / before),
             self.base,
-            reference=str(self.out / self.method.after.name) if later and self.keep_reference else None,
-            critic=str(self.out / before) if later and self.method.value else None,
+            reference=str(self.out / self.method.after.name) if later and self.keep_reference and self.method.reference else None,
+            critic=str(self.out / before) if later and self._critic_goes_on else None,
         )
         self._train(self.method, data, start, name)
+        write_json(self.out / "config.json", json.loads((self.out / "config.json").read_text()) | {"checkpoint": name})
         return name
+
+    @property
+    def _critic_goes_on(self) -> bool:
+        """Not an adapter: the next round's base has the last policy merged in, and V of it would be another."""
+        return self.method.value and self.trainings[self.method.name].critic != "lora"
 
     def _say(self, stage: str, what: str) -> None:
         console.rule(f"{stage}: {what}", align="left")
@@ -105,7 +111,7 @@ class Pipeline:
             "keep_reference": self.keep_reference, "valid": asdict(self.valid),
         }  # fmt: skip
         # More rounds of the same run are no other run.
-        claim(self.out, config, {"rounds": self.rounds, "checkpoint": _numbered(self.method.name, self.rounds)})
+        claim(self.out, config, {"rounds": self.rounds, "checkpoint": self.method.name})
 
     def _collect(
         self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, temperature: float = 1.0
@@ -130,7 +136,8 @@ class Pipeline:
             return
         own = method is self.method
         config, valid = (self.config, self.valid) if own else (method.config(), Validation())
-        held_out = held_out_tasks(valid, self.env, self.work, self.seed, {t.task for t in data.trajectories})
+        shown = {t.task for log in (data, read(self.out / "demos.jsonl")) for t in log.trajectories}
+        held_out = held_out_tasks(valid, self.env, self.work, self.seed, shown)
         policy = checkpoint.load_policy(start.model, self.base)
         train(method, config, self.trainings[method.name], data, policy, start, folder, self.seed, held_out)
 
@@ -193,9 +200,21 @@ def claim(out: Path, asked: dict[str, Any], free: dict[str, Any]) -> None:
     file = out / "config.json"
     if file.is_file():
         there = json.loads(file.read_text())
-        if differs := [key for key in config if there.get(key) != json.loads(json.dumps(config[key]))]:
-            raise ValueError(f"{out} holds a run with other settings ({', '.join(differs)}): give another --out")
+        if differs := _differences(json.loads(json.dumps(config)), there):
+            raise ValueError(f"{out} holds a run with other settings ({'; '.join(differs[:4])}): give another --out")
     write_json(file, config | free)
+
+
+def _differences(asked: dict[str, Any], there: dict[str, Any], above: str = "") -> list[str]:
+    """Which settings a run directory has otherwise, with both values."""
+    found = []
+    for key, value in asked.items():
+        other = there.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += _differences(value, other, f"{above}{key}.")
+        elif value != other:
+            found.append(f"{above}{key} {other!r} there, {value!r} asked for")
+    return found
 
 
 def _numbered(name: str, number: int) -> str:

@@ -16,7 +16,7 @@ from agents.prompt import Prompt
 from agents.tiny import TinyConfig
 from algorithms.batch import Row
 from algorithms.examples import encode_rows
-from algorithms.learner import Learner, Training
+from algorithms.learner import Learner, Models, Training
 from algorithms.method import Method
 from algorithms.presets import Work
 from algorithms.validation import HeldOut, Validation
@@ -78,20 +78,35 @@ def train(
     log, so that DQO's weights are exactly 1 at the first step: sampling in another precision drifts over hundreds of tokens.
 
     Raises:
-        ValueError: the reference or the critic has another tokenizer, or the critic does not fit.
+        ValueError: the learner has no reference or critic, one has another tokenizer, or the critic does not fit.
     """
+    for flag, wanted, has in (("--reference", start.reference, method.reference), ("--critic-from", start.critic, method.value)):
+        if wanted and not has:
+            raise ValueError(f"{method.name} has no {flag[2:].partition('-')[0]}: leave out {flag}")
     rows = list(encode_rows(log.trajectories, Prompt(policy.tokenizer), training.max_length))
     console.print(_describe(rows, len(log.trajectories)))
-    reference = critic = None
-    if start.reference and method.reference:
-        reference = checkpoint.load_policy(run_checkpoint(start.reference), start.base)
-        _same_tokens(reference.tokenizer, policy, f"the reference {start.reference}")
-    if {header.model for header in log.headers} == {checkpoint.fingerprint((reference or policy).lm)}:
+    models = Models(policy)
+    if start.reference:
+        models.reference = checkpoint.load_policy(run_checkpoint(start.reference), start.base)
+        _same_tokens(models.reference.tokenizer, policy, f"the reference {start.reference}")
+    if {header.model for header in log.headers} == {checkpoint.fingerprint((models.reference or policy).lm)}:
         rows = [replace(row, logps=None) for row in rows]
     if start.critic:
-        critic, tokenizer = checkpoint.load(run_checkpoint(start.critic), start.base)
-        _same_tokens(tokenizer, policy, f"the critic of {start.critic}")
-    return Learner(method, config, training, rows, policy, out, seed, reference, critic, held_out).run()
+        models.critic = _critic(start.critic, start.base, policy)
+    return Learner(method, config, training, rows, models, out, seed, held_out).run()
+
+
+def _critic(source: str, base: str | None, policy: Loaded) -> ActorCritic:
+    """The model whose critic training starts from."""
+    folder = run_checkpoint(source)
+    critic, tokenizer = checkpoint.load(folder, base)
+    _same_tokens(tokenizer, policy, f"the critic of {source}")
+    if critic.critic_kind == "lora" and checkpoint.read_config(folder).get("start") != checkpoint.fingerprint(policy.lm):
+        raise ValueError(
+            f"the critic of {source} is an adapter on another model than this one, where its values would be others: give a "
+            "checkpoint that was trained from the same start, or one with a separate critic"
+        )
+    return critic
 
 
 def _same_tokens(tokenizer: PreTrainedTokenizerBase, policy: Loaded, whose: str) -> None:
@@ -121,7 +136,10 @@ def train_on_log(
         policy = scratch(log.trajectories, seed, size)
     else:
         policy = checkpoint.load_policy(run_checkpoint(start.model), start.base)
-    train(method, config, training, log, policy, start, out, seed, held_out({t.task for t in log.trajectories}))
+    tasks = held_out({t.task for t in log.trajectories})
+    if tasks and (logged := {header.env_id for header in log.headers}) != {tasks.env_id}:
+        raise ValueError(f"{data} was played in {', '.join(sorted(logged))}, not in {tasks.env_id}: give --env, or --valid.every 0")
+    train(method, config, training, log, policy, start, out, seed, tasks)
     console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
     return out
 

@@ -13,7 +13,7 @@ from agents.lm import LMAgent
 from agents.model import ActorCritic
 from rollouts.collect import collect, episode_keys
 from rollouts.resolve import env_maker
-from rollouts.trajectory import Trajectory
+from rollouts.trajectory import End, Trajectory
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class HeldOut:
         self.sampling = Sampling(temperature=settings.temperature, max_new_tokens=action_tokens)
         self.make = env_maker(env, env_args | ({"split": settings.split} if settings.split else {}))
         first = self.make()
+        self.env_id = first.spec.id if first.spec else env
         # Logs play the first tasks by the same hash: so many more than were used hold enough that were not.
         keys = episode_keys(first, settings.tasks + len(set(used)), seed=seed)
         first.close()
@@ -83,7 +84,9 @@ class HeldOut:
         return [key.task for key in self.keys]
 
     def success(self, model: ActorCritic, tokenizer: PreTrainedTokenizerBase) -> float:
-        """The share of the tasks that the model solves."""
+        """The share of the tasks that the model solves. Raises ValueError where one ended by an error: that is no lost task."""
         found: list[Trajectory] = []
         collect(self.make, LMAgent(model, tokenizer, self.sampling), self.keys, found.append, self.parallel)
+        if broken := [episode for episode in found if episode.end is End.ERROR]:
+            raise ValueError(f"{len(broken)} held-out episodes ended by an error; the first, {broken[0].task}: {broken[0].final}")
         return sum(episode.success for episode in found) / len(found)

@@ -3,7 +3,7 @@
     python -m algorithms.value --env math --data rollouts.jsonl --model RUN/sft
 
 The policy is not trained, and the checkpoint holds it as it was, with the critic beside it: any policy can use it for search. With
-rewards of 0 and 1 the loss is the Brier score of V as the probability of success. DVO's outcome value model (section 3.3) is this.
+rewards of 0 and 1 the loss is the Brier score of V as the probability of success. It is DVO's outcome value model (section 4.4.2).
 """
 
 from __future__ import annotations
@@ -52,7 +52,14 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
 
 
 METHOD = Method(
-    name="value", config=Config, loss=loss, level=lambda config: config.level, rows=every_row, value=True, after=sft.METHOD
+    name="value",
+    config=Config,
+    loss=loss,
+    level=lambda config: config.level,
+    rows=every_row,
+    policy=False,
+    value=True,
+    after=sft.METHOD,
 )
 
 if __name__ == "__main__":

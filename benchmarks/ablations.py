@@ -11,9 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from compare import success_row  # beside this script
-
-from rollouts.trajectory import read
+from compare import read_runs, success_row  # beside this script
 
 GROUPS = {
     "DQO: lambda": ("dqo", "dqo-lam-0.95", "dqo-lam-0.5", "dqo-lam-0.95-paper"),
@@ -24,9 +22,13 @@ GROUPS = {
     "OREO: rounds": ("oreo", "oreo-round-2", "oreo-round-3"),
     "DVO: beta (0.1)": ("dvo-beta-0.03", "dvo", "dvo-beta-0.3", "dvo-beta-1"),
     "DVO: what an action is": ("dvo", "dvo-response"),
-    "DVO: iterations of a tree (maths 40, AlfWorld 5)": ("dvo", *(f"dvo-iterations-{n}" for n in (2, 10, 20, 80))),
 }
 """Title -> variants, the default among them."""
+SEARCHES = {
+    "math": ("dvo-iterations-10", "dvo-iterations-20", "dvo", "dvo-iterations-80"),
+    "alfworld": ("dvo", "dvo-iterations-10", "dvo-iterations-20"),
+}
+"""Environment -> variants by the iterations of a tree (by default 40 and 5)."""
 
 
 def main(runs: list[Path]) -> None:
@@ -36,17 +38,15 @@ def main(runs: list[Path]) -> None:
         f"# Ablations: {env}\n\n`runs/ablations.sh --env {env}`, {len(runs)} runs. The first row of each table is the common start."
     )
     folders = sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()})
-    for title, variants in GROUPS.items():
+    for title, variants in (GROUPS | {"DVO: iterations of a tree": SEARCHES[env]}).items():
         print(f"\n## {title}\n\n| split | variant | success | 95% interval | gain over sft, over tasks | over runs |")
         print("|---|---|---|---|---|---|")
         for folder in folders:
             split, temperature = folder.rsplit("-", 1)
-            start = [read(run / "compare" / folder / "sft.jsonl").trajectories for run in runs]
+            start = read_runs([run / "compare" / folder / "sft.jsonl" for run in runs])
             for variant in ("sft", *variants):
-                logs = [run / "compare" / folder / f"{variant}.jsonl" for run in runs]
-                if all(log.exists() for log in logs):
-                    name = f"{split}, {'greedy' if temperature == '0' else 'sampled'}"
-                    print(f"| {name} {success_row(variant, [read(log).trajectories for log in logs], start)}")
+                found = read_runs([run / "compare" / folder / f"{variant}.jsonl" for run in runs])
+                print(f"| {split}, {'greedy' if temperature == '0' else 'sampled'} {success_row(variant, found, start)}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python benchmarks/compare.py out/compare/math-0 out/compare/math-1 ... > docs/results/compare-math.md
 
-Success is the mean over the runs. The gain's first interval is over tasks (all runs' pairs pooled: what other tasks would give),
-the second, from three runs on, over runs (Student's t: what other seeds would give).
+All runs play the same tasks. Success and gain are means over tasks of what a task's mean over the runs is, with 95% intervals over
+tasks (normal; what other tasks would give); the gain's second interval, from three runs on, is over runs (Student's t; what other
+seeds would give).
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ from agents.prompt import Prompt
 from algorithms.batch import collate, gather_decisions, row_mean
 from algorithms.examples import encode_rows
 from algorithms.minibatch import cut
-from rollouts.stats import Difference, paired_difference, wilson
-from rollouts.trajectory import Trajectory, read
+from rollouts.trajectory import read
 
 MODELS = {
     "sft": "sft", "sft, further": "further/rejection", "rejection": "rejection", "dpo": "dpo", "step_dpo": "step_dpo", "kto": "kto",
@@ -52,41 +52,61 @@ class Distance(NamedTuple):
 def main(runs: list[Path]) -> None:
     """Print the tables."""
     env = json.loads((runs[0] / "config.json").read_text())["env"]
-    print(f"# All learners on one log: {env}\n")
+    print(f"# The learners from one start: {env}\n")
     print(f"`runs/compare.sh --env {env}`, {len(runs)} runs, {platform.machine()}, torch {torch.__version__}\n")
     for folder in sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()}):
         split, temperature = folder.rsplit("-", 1)
         print(f"## {split}, {'greedy' if temperature == '0' else 'sampled'}\n")
         print("| learner | success | 95% interval | gain over sft, over tasks | over runs |\n|---|---|---|---|---|")
-        start = [read(run / "compare" / folder / "sft.jsonl").trajectories for run in runs]
+        start = read_runs([run / "compare" / folder / "sft.jsonl" for run in runs])
         for model, place in MODELS.items():
-            logs = [run / "compare" / folder / f"{place.partition('/')[0]}.jsonl" for run in runs]
-            if all(log.exists() for log in logs):
-                print(success_row(model, [read(log).trajectories for log in logs], start))
+            found = read_runs([run / "compare" / folder / f"{place.partition('/')[0]}.jsonl" for run in runs])
+            print(success_row(model, found, start))
         print()
     print("## What training did, and cost\n")
     print(f"On the first {PROBED} episodes of each run's log; means over runs.\n")
     print("| learner | steps | rows' tokens | seconds | KL to sft, nats a token | log(pi / sft) of solved | of failed |")
     print("|---|---|---|---|---|---|---|")
     for model, place in MODELS.items():
-        if all(checkpoint.is_checkpoint(run / place) for run in runs):
-            print(cost_row(model, place, runs))
+        print(cost_row(model, place, runs))
     print(f"\n{logs_line(runs)}")
 
 
-def success_row(model: str, found: list[list[Trajectory]], start: list[list[Trajectory]]) -> str:
+def read_runs(logs: Sequence[Path]) -> list[dict[str, bool]]:
+    """Of each run, whether each task was solved.
+
+    Raises:
+        SystemExit: a log is not there, or the runs played different tasks.
+    """
+    if absent := [log for log in logs if not log.exists()]:
+        sys.exit(f"no {absent[0]}: the study is not finished; give its command again")
+    found = [{t.task: t.success for t in read(log).trajectories} for log in logs]
+    if len({frozenset(run) for run in found}) > 1:
+        sys.exit(f"{logs[0]} and its like hold different tasks: the study is not finished; give its command again")
+    return found
+
+
+def success_row(model: str, found: list[dict[str, bool]], start: list[dict[str, bool]]) -> str:
     """A line of a table of success."""
-    solved, played = (sum(count(e) for e in found) for count in (lambda e: sum(t.success for t in e), len))
-    low, high = wilson(solved, played)
-    cells = [model, f"{solved / played:.1%}", f"[{low:.1%}, {high:.1%}]", "", ""]
+    if found[0].keys() != start[0].keys():
+        sys.exit(f"{model} has not played the tasks that its start has: the study is not finished; give its command again")
+    success = [statistics.mean(run[task] for run in found) for task in start[0]]
+    cells = [model, f"{statistics.mean(success):.1%}", interval(success), "", ""]
     if model != "sft":
-        gains = [paired_difference(before, after) for before, after in zip(start, found, strict=True)]
-        pooled = Difference.of(*(sum(getattr(gain, name) for gain in gains) for name in ("gained", "lost", "tasks")))
-        cells[3] = f"{pooled.mean:+.1%} [{pooled.low:+.1%}, {pooled.high:+.1%}]"
+        gains = [{task: won - before[task] for task, won in run.items()} for run, before in zip(found, start, strict=True)]
+        by_task = [statistics.mean(run[task] for run in gains) for task in start[0]]
+        cells[3] = f"{statistics.mean(by_task):+.1%} {interval(by_task, '+')}"
         if len(gains) in T95 and len(gains) > 2:
-            half = T95[len(gains)] * statistics.stdev(gain.mean for gain in gains) / math.sqrt(len(gains))
-            cells[4] = f"[{pooled.mean - half:+.1%}, {pooled.mean + half:+.1%}]"
+            by_run = [statistics.mean(run.values()) for run in gains]
+            half = T95[len(gains)] * statistics.stdev(by_run) / math.sqrt(len(by_run))
+            cells[4] = f"[{statistics.mean(by_run) - half:+.1%}, {statistics.mean(by_run) + half:+.1%}]"
     return f"| {' | '.join(cells)} |"
+
+
+def interval(by_task: Sequence[float], sign: str = "") -> str:
+    """95% of the mean over tasks, by its standard error."""
+    mean, half = statistics.mean(by_task), 1.96 * statistics.stdev(by_task) / math.sqrt(len(by_task))
+    return f"[{mean - half:{sign}.1%}, {mean + half:{sign}.1%}]"
 
 
 def cost_row(model: str, place: str, runs: Sequence[Path]) -> str:

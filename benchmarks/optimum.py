@@ -30,7 +30,7 @@ from agents.checkpoint import Base, Loaded
 from agents.model import ActorCritic
 from algorithms import dqo, dro, dvo, oreo
 from algorithms.batch import Row
-from algorithms.learner import Learner, Training
+from algorithms.learner import Learner, Models, Training
 from algorithms.method import Method
 from tests.algorithms.mdp import ACTIONS, MDPS, NOISY, PROMPT, TokenMDP, announced, fit, silent, total_variation, with_credits
 
@@ -164,7 +164,9 @@ def trained(steps: int, lr: float, names: list[str], labels: list[str]) -> Itera
                 lr=lr, critic_lr=lr, epochs=steps, batch=len(rows), micro_tokens=10**6, save_every=10**9, tracker="none"
             )
             with tempfile.TemporaryDirectory() as folder:
-                learner = Learner(method, config, training, rows, Loaded(lm, tokenizer, Base("random", "")), Path(folder, "model"))
+                learner = Learner(
+                    method, config, training, rows, Models(Loaded(lm, tokenizer, Base("random", ""))), Path(folder, "model")
+                )
                 began = time.perf_counter()
                 learner.run()
                 took = time.perf_counter() - began

@@ -17,9 +17,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.checkpoint import Base, Loaded, load, save
 from agents.model import ActorCritic
-from algorithms import dpo, dqo, dro, kto, oreo, sft
+from algorithms import dpo, dqo, dro, kto, oreo, sft, value
 from algorithms.batch import Batch, Outputs, Row, collate
-from algorithms.learner import Learner, Training, TrainingFault
+from algorithms.learner import Learner, Models, Training, TrainingFault
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs, cut, k3, step_rows
 from algorithms.selection import mismatched
@@ -42,13 +42,15 @@ def learner(
     tokenizer: PreTrainedTokenizerFast,
     out: Path,
     config: object = None,
-    given: dict[str, object] | None = None,
+    reference: Loaded | None = None,
+    critic: ActorCritic | None = None,
+    held_out: HeldOut | None = None,
     **training: object,
 ) -> Learner:
-    """A learner on 24 rows; `given` are the learner's own arguments, the others are of `Training`."""
+    """A learner on 24 rows; the arguments that are not named here are of `Training`."""
     settings = Training(**{"batch": 8, "lr": 1e-3, "critic_lr": 1e-3, "tracker": "none", **training})  # type: ignore[arg-type]
-    start = Loaded(copy.deepcopy(lm), tokenizer, Base("b", "f"))
-    return Learner(method, config or method.config(), settings, rows(24), start, out / "model", **(given or {}))  # type: ignore[arg-type]
+    start = Models(Loaded(copy.deepcopy(lm), tokenizer, Base("b", "f")), reference, critic)
+    return Learner(method, config or method.config(), settings, rows(24), start, out / "model", held_out=held_out)
 
 
 def gradients(learner: Learner) -> list[torch.Tensor]:
@@ -128,16 +130,16 @@ def test_the_reference_point_is_the_mean_log_ratio_of_mismatched_rows(
 ) -> None:
     """0 at the start, where policy and reference are one; else the mean over single rows, but never below 0."""
     fresh = learner(kto.METHOD, small_lm, tokenizer, tmp_path)
-    point = fresh._reference_point(fresh.groups[:6])
+    point = fresh._reference_point(fresh.rows[:6])
     assert point is not None and point.item() == 0.0
     moved = shaken(learner(kto.METHOD, small_lm, tokenizer, tmp_path, micro_tokens=50))
     ratios = []
-    for row in mismatched([row for group in moved.groups[:6] for row in group]):
+    for row in mismatched(moved.rows[:6]):
         batch = collate([row], "response")
         outputs = compute_outputs(moved.model, batch, kto.METHOD, kto.Config())
         assert outputs.ref_logp is not None
         ratios.append((outputs.logp - outputs.ref_logp).sum().item())
-    found = moved._reference_point(moved.groups[:6])
+    found = moved._reference_point(moved.rows[:6])
     assert found is not None and found.item() == pytest.approx(max(0.0, sum(ratios) / 6), abs=1e-4)
 
 
@@ -294,15 +296,15 @@ def failing_at(step: int, value: float) -> Method:
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("loss", "says"),
     [(float("nan"), "loss is nan at step 14"), (1e5, "over 100 times the largest of the first 10 steps at step 14")],
 )
 def test_a_fault_keeps_the_model_of_the_last_saved_step(
-    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, value: float, says: str
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, loss: float, says: str
 ) -> None:
     """Of 30 steps the fifteenth fails, with a state after every third: what is kept is a run of twelve steps."""
     given: dict[str, object] = {"epochs": 20.0, "micro_tokens": 10_000}
-    ours = learner(failing_at(14, value), small_lm, tokenizer, tmp_path / "failed", **given)
+    ours = learner(failing_at(14, loss), small_lm, tokenizer, tmp_path / "failed", **given)
     assert (ours.steps, ours._save_every) == (30, 3)  # a tenth of the run
     with pytest.raises(TrainingFault, match=says) as raised:
         ours.run()
@@ -325,7 +327,7 @@ def test_a_fault_names_the_tasks_of_the_worst_micro_batch(
     named = [replace(row, task=name, solved=True) for row, name in zip(rows(2), ("good", "bad"), strict=True)]
     bad = named[1].tokens[0]
     spoil = lambda o, b, c: (o.logp.sum() * torch.where((b.tokens[:, 0] == bad).any(), torch.nan, 1.0), {})  # noqa: E731
-    start = Loaded(copy.deepcopy(small_lm), tokenizer, Base("b", "f"))
+    start = Models(Loaded(copy.deepcopy(small_lm), tokenizer, Base("b", "f")))
     settings = Training(batch=2, micro_tokens=1, tracker="none")
     with pytest.raises(TrainingFault, match=rf"worst on those of bad \({len(named[1])} to {len(named[1])} tokens\)"):
         Learner(replace(sft.METHOD, loss=spoil), sft.Config(), settings, named, start, tmp_path / "model").run()
@@ -347,7 +349,7 @@ def test_the_best_checkpoint_is_kept_and_training_stops_when_none_is_better(
 ) -> None:
     """Of 30 steps, evaluated before the first and after every second: the best is that of step 4, and two later ones end it."""
     held_out = Scripted(Validation(every=2, patience=2), [0.2, 0.1, 0.4, 0.4, 0.3])
-    ours = learner(sft.METHOD, small_lm, tokenizer, tmp_path, given={"held_out": held_out}, epochs=20)
+    ours = learner(sft.METHOD, small_lm, tokenizer, tmp_path, held_out=held_out, epochs=20)
     assert ours.steps == 30
     ours.run()
     assert ours.step == 8
@@ -360,11 +362,93 @@ def test_the_best_checkpoint_is_kept_and_training_stops_when_none_is_better(
     assert not (tmp_path / "model-best").exists()
 
 
+def test_patience_does_not_run_out_while_the_critic_learns_alone(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Of 30 steps the policy has the last 20: two evaluations without a new best are those after steps 12 and 14."""
+    held_out = Scripted(Validation(every=2, patience=2), [0.2, 0.1, 0.1])
+    ours = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, held_out=held_out, epochs=10, critic_start=1 / 3)
+    assert (ours.steps, ours.alone) == (30, 10)
+    ours.run()
+    assert ours.step == 14
+    assert held_out.seen[0] != held_out.seen[1]
+
+
+def test_a_killed_run_knows_its_best_checkpoint(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Killed after step 8, whose evaluation was the best, with a state of step 6; the same evaluation again says less."""
+    first = learner(
+        sft.METHOD, small_lm, tokenizer, tmp_path, held_out=Scripted(Validation(every=4), [0.1, 0.2, 0.6]), epochs=20, save_every=3
+    )
+    step = first.train_step
+
+    def train_step() -> dict[str, float]:
+        if first.step == 8:
+            raise Killed
+        return step()
+
+    first.train_step = train_step  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        first.run()
+    again = learner(
+        sft.METHOD,
+        small_lm,
+        tokenizer,
+        tmp_path,
+        held_out=Scripted(Validation(every=4), [0.5, 0.4, 0.3, 0.2]),
+        epochs=20,
+        save_every=3,
+    )
+    again.run()
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["step"], config["held_out_success"], again.best) == (8, 0.6, (0.6, 8))
+
+
+def test_a_state_of_another_adapter_is_refused(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Two models with the same base under them, whose merged adapters differ."""
+    left = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, critic="shared", rank=2)
+    left._save_state()
+    with torch.no_grad():
+        small_lm.model.layers[0].mlp.up_proj.weight += 0.1
+    with pytest.raises(ValueError, match="left by a run with other settings"):
+        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, critic="shared", rank=2).run()
+
+
+@pytest.mark.parametrize("critic", ["separate", "shared"])
+def test_a_learner_of_values_leaves_the_policy_as_it_was(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, critic: str
+) -> None:
+    ours = learner(value.METHOD, small_lm, tokenizer, tmp_path, critic=critic)
+    ours.run()
+    found, _ = load(tmp_path / "model")
+    assert found.value_head is not None and found.value_head.weight.abs().max() > 0
+    for one, other in zip(found.lm.parameters(), small_lm.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "says"),
+    [
+        ("batch", 0, "--batch must be a finite number of at least 1, got 0"),
+        ("save_every", 0, "--save-every must be"),
+        ("epochs", -1.0, "--epochs must be"),
+        ("lr", math.nan, "--lr must be"),
+        ("critic_start", 2.0, "--critic-start is a share of the steps: wanted 0 to 1, got 2.0"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(name: str, number: float, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Training(**{name: number})  # type: ignore[arg-type]
+
+
 def test_a_start_that_no_step_betters_is_what_is_kept(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     held_out = Scripted(Validation(every=3, patience=0), [0.5, 0.4, 0.4])
-    learner(sft.METHOD, small_lm, tokenizer, tmp_path, given={"held_out": held_out}, epochs=2).run()
+    learner(sft.METHOD, small_lm, tokenizer, tmp_path, held_out=held_out, epochs=2).run()
     found, _ = load(tmp_path / "model")
     for one, other in zip(found.lm.parameters(), small_lm.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -379,8 +463,8 @@ def test_another_reference_and_critic_than_those_of_the_start(
     batch = collate(rows(4), "token")
     with torch.no_grad():
         reached = compute_outputs(trained, batch, oreo.METHOD, oreo.Config())
-    given = {"reference": Loaded(copy.deepcopy(small_lm), tokenizer, Base("sft", "f")), "critic": trained}
-    second = learner(oreo.METHOD, trained.lm, tokenizer, tmp_path / "second", given=given)  # type: ignore[arg-type]
+    sft_model = Loaded(copy.deepcopy(small_lm), tokenizer, Base("sft", "f"))
+    second = learner(oreo.METHOD, trained.lm, tokenizer, tmp_path / "second", reference=sft_model, critic=trained)  # type: ignore[arg-type]
     with torch.no_grad():
         found = compute_outputs(second.model, batch, oreo.METHOD, oreo.Config())
     for name in ("logp", "ref_logp", "value", "kl"):
@@ -395,7 +479,7 @@ def test_a_critic_of_another_kind_is_refused(
 ) -> None:
     other = ActorCritic(copy.deepcopy(small_lm), None if kind == "none" else "shared")
     with pytest.raises(ValueError, match="give one of the same kind and size"):
-        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, given={"critic": other})
+        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, critic=other)
 
 
 def test_rows_can_be_balanced_before_a_learner_chooses(
@@ -445,7 +529,7 @@ def test_weights_in_bfloat16_are_trained_in_float32(
 
 
 def test_a_state_of_other_data_is_refused(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    start = Loaded(small_lm, tokenizer, Base("b", "f"))
+    start = Models(Loaded(small_lm, tokenizer, Base("b", "f")))
     training = Training(batch=8, tracker="none")
     Learner(sft.METHOD, sft.Config(), training, rows(24), start, tmp_path / "model")._save_state()
     with pytest.raises(ValueError, match="other settings, data or model"):
@@ -456,14 +540,14 @@ TWO_PROCESSES = """
 import sys
 from pathlib import Path
 from agents import checkpoint, tiny
-from algorithms import oreo
-from algorithms.learner import Learner, Training
+from algorithms import kto, oreo, value
+from algorithms.learner import Learner, Models, Training
 sys.path.insert(0, sys.argv[3])
 from test_learner import rows
-start = checkpoint.load_policy(sys.argv[1])
 training = Training(batch=8, lr=1e-3, critic_lr=1e-3, epochs=1, tracker="none", micro_tokens=60)
-for name in ("one", "two"):  # a process trains more than once
-    Learner(oreo.METHOD, oreo.Config(), training, rows(24), start, Path(sys.argv[2], name)).run()
+for method in (oreo.METHOD, kto.METHOD, value.METHOD):  # a process trains more than once
+    start = Models(checkpoint.load_policy(sys.argv[1]))
+    Learner(method, method.config(), training, rows(24), start, Path(sys.argv[2], method.name)).run()
 """
 
 
@@ -488,10 +572,10 @@ def test_two_processes_train_as_one(small_lm: LlamaForCausalLM, tokenizer: PreTr
         }
         done = subprocess.run(command + arguments, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
-    (one, _), (two, _) = (load(tmp_path / count / "one") for count in ("1", "2"))
-    for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=name)
-    assert (tmp_path / "2" / "two").is_dir()
+    for method in ("oreo", "kto", "value"):
+        (one, _), (two, _) = (load(tmp_path / count / method) for count in ("1", "2"))
+        for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=f"{method} {name}")
 
 
 def test_no_solved_row_is_refused_before_anything_is_written(
@@ -503,7 +587,7 @@ def test_no_solved_row_is_refused_before_anything_is_written(
             oreo.Config(),
             Training(),
             [r for r in rows(8) if not r.solved],
-            Loaded(small_lm, tokenizer, Base("b", "f")),
+            Models(Loaded(small_lm, tokenizer, Base("b", "f"))),
             tmp_path / "m",
         )
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,88 @@
+"""The scripts of `runs/`, with a `python` in their way that only writes down what it was asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STUB = """#!/bin/sh
+echo "$@" >>"$ASKED"
+case "$*" in *"$FAILS"*) echo "this one fails" && exit 3 ;; esac
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A folder with the scripts alone."""
+    shutil.copytree(ROOT / "runs", tmp_path / "runs")
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    stub = tmp_path / "bin" / "python"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    return tmp_path
+
+
+def run(house: Path, script: str, *args: str, fails: str = "no such words") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run a script from another folder; what it was, and what it asked of python."""
+    asked = house / "asked"
+    environment = os.environ | {"PATH": f"{house / 'bin'}:{os.environ['PATH']}", "ASKED": str(asked), "FAILS": fails}
+    command = ["bash", f"../runs/{script}", *args, "--out", str(house / "out")]
+    done = subprocess.run(command, cwd=house / "docs", env=environment, capture_output=True, text=True)
+    return done, asked.read_text().splitlines() if asked.exists() else []
+
+
+def test_every_learner_is_trained_and_played_for_every_seed(house: Path) -> None:
+    done, asked = run(house, "compare.sh", "--env", "math", "--seeds", "0 1")
+    assert done.returncode == 0, done.stderr
+    for seed in ("0", "1"):
+        mine = [line for line in asked if f"/out/math-{seed}" in line and "benchmarks" not in line]
+        learners = {line.split()[1].removeprefix("algorithms.") for line in mine if "-m algorithms." in line}
+        assert learners == {"oreo", "rejection", "dpo", "kto", "dro", "dqo", "dvo", "step_dpo"}
+        assert sum("-m rollouts.evaluate" in line for line in mine) == 10 * 2
+    assert asked[-1] == f"benchmarks/compare.py {house}/out/math-0 {house}/out/math-1"
+    assert (house / "docs" / "results" / "compare-math.md").exists()
+
+
+@pytest.mark.parametrize("fails", ["algorithms.dqo", "rollouts.tree", "rollouts.evaluate"])
+def test_what_fails_ends_its_seed_and_leaves_no_table(house: Path, fails: str) -> None:
+    done, asked = run(house, "compare.sh", "--env", "alfworld", "--seeds", "3", "--jobs", "1", fails=fails)
+    assert done.returncode != 0
+    assert "this one fails" in done.stderr
+    assert fails in asked[-1]
+    assert not list((house / "docs" / "results").iterdir())
+
+
+def test_a_table_that_fails_leaves_the_one_before(house: Path) -> None:
+    table = house / "docs" / "results" / "compare-math.md"
+    table.write_text("before")
+    done, _ = run(house, "compare.sh", "--env", "math", "--seeds", "0", fails="benchmarks/compare.py")
+    assert done.returncode != 0
+    assert table.read_text() == "before"
+
+
+def test_ablations_want_the_runs_of_the_comparison(house: Path) -> None:
+    done, asked = run(house, "ablations.sh", "--env", "math", "--seeds", "0")
+    assert done.returncode != 0
+    assert "runs/compare.sh --env math makes it" in done.stderr
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--env", "chess"], "unknown environment 'chess'"),
+        (["--env", "math", "--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--env", "math", "--seed", "1"], "unknown argument --seed"),
+    ],
+)
+def test_bad_arguments(house: Path, args: list[str], says: str) -> None:
+    done, asked = run(house, "compare.sh", *args)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert asked == []

@@ -66,7 +66,7 @@ def _listed(history: History) -> list[Action]:
         return [Action(f"So the answer is {letter}.") for letter in string.ascii_uppercase[: len(choices)]]
     raise ValueError(
         f"task {history.task!r} offers no choices: wanted info['admissible_commands'] at each step, or info['choices'] at reset; "
-        "where texts are free, let a trained model propose them (--proposals K --model DIR)"
+        "where texts are free, let a trained model propose them (--view.proposals K --model DIR)"
     )
 
 

@@ -19,10 +19,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from agents import checkpoint
 from agents.generate import Sampling
+from algorithms.evaluation import evaluation_log, evaluation_rows, report
 from algorithms.learner import Training
 from algorithms.method import Method
 from algorithms.presets import Work
@@ -31,8 +30,8 @@ from algorithms.validation import Validation
 from rollouts.collect import collect_log
 from rollouts.evaluate import write_json
 from rollouts.progress import console
-from rollouts.resolve import env_maker, resolve_agent
-from rollouts.stats import Summary, paired_difference, print_summary, summarize
+from rollouts.resolve import resolve_agent
+from rollouts.stats import print_summary
 from rollouts.trajectory import Log, Trajectory, read
 from rollouts.tree import grow_log, tree_table
 
@@ -171,52 +170,24 @@ class Pipeline:
         console.print(tree_table(records, paths, f"trees of {name}"))
         return self._log(f"{log}.jsonl", paths)
 
-    def _disjoint(self, held_out: dict[str, Any]) -> bool:
-        """Whether another split really has other tasks (a file given as the problems is the same for every split)."""
-        train, other = (env_maker(self.env, args)().unwrapped.tasks for args in (train_args(self.work), held_out))  # type: ignore[attr-defined]
-        return not set(train) & set(other)
-
-    def _rows(self) -> dict[str, tuple[dict[str, Any], float]]:
-        """What is evaluated on, by the row's name: the environment's arguments and the temperature."""
-        training = train_args(self.work)
-        splits = {split: training | {"split": split} for split in self.work.held_out}
-        splits = {split: args for split, args in splits.items() if self._disjoint(args)}
-        if not splits:
-            console.print("no split is held out from training here: only training tasks are played")
-        # Where training rooms have a held-out split of their own, that one says more than the training tasks.
-        rows = {"train": (training, 0.0)} if len(splits) < 2 else {}
-        named = {"held out" if len(splits) == 1 else split: args for split, args in splits.items()}
-        rows |= {name: (args, 0.0) for name, args in named.items()}
-        return rows | {f"{name}, sampled": (args, 1.0) for name, args in named.items()}
-
     def _evaluate(self, names: Sequence[str]) -> dict[str, Any]:
         """Every model on training and held-out tasks: greedily, and on the held-out ones sampled as the rollouts were.
 
         Learners here raise the success of the sampled policy; greedy success is what most people report.
         """
         self._say("evaluation", f"{', '.join(names)} play {self.work.eval_tasks} tasks of each split")
-        rows = self._rows()
+        rows = evaluation_rows(self.env, self.work)
         # The untrained model is a floor, not a contestant: one row of it is enough.
         floor = [row for row, (_, temperature) in rows.items() if temperature == 0][-1]
         wanted = [(name, row) for row in rows for name in names if name != names[0] or row == floor]
         played = {(name, row): self._play(name, row, *rows[row]) for name, row in wanted}
-        summaries = {key: summarize(trajectories) for key, trajectories in played.items()}
-        console.print(results_table(f"{self.env}, seed {self.seed}", summaries))
-        results: dict[str, Any] = {"env": self.env, "seed": self.seed}
-        results["rows"] = [{"model": name, "split": row} | found.to_json() for (name, row), found in summaries.items()]
-        if len(names) > 2:
-            gains = {row: paired_difference(played[names[1], row], played[names[-1], row]) for row in rows}
-            for row, gain in gains.items():
-                console.print(f"{names[-1]} minus {names[1]} on the same tasks, {row}: {gain}")
-            results["gains"] = {row: asdict(gain) for row, gain in gains.items()}
-        write_json(self.out / "results.json", results)
-        return results
+        compared = (names[1], names[-1]) if len(names) > 2 else None
+        return report(self.out, f"{self.env}, seed {self.seed}", {"env": self.env, "seed": self.seed}, played, compared)
 
     def _play(self, name: str, row: str, env_args: dict[str, Any], temperature: float) -> list[Trajectory]:
         model = self.out / name
-        log = f"evaluation/{name}-{row.replace(', ', '-').replace(' ', '-')}.jsonl"
         agent = str(model) if model.exists() else self.model
-        return self._collect(agent, log, env_args, self.work.eval_tasks, temperature=temperature)
+        return self._collect(agent, evaluation_log(name, row), env_args, self.work.eval_tasks, temperature=temperature)
 
 
 def claim(out: Path, asked: dict[str, Any], free: dict[str, Any]) -> None:
@@ -249,12 +220,3 @@ def _differences(asked: dict[str, Any], there: dict[str, Any], above: str = "") 
 def _numbered(name: str, number: int) -> str:
     """The name of a round's log or model; the first has no number."""
     return name if number == 1 else f"{name}-{number}"
-
-
-def results_table(title: str, rows: dict[tuple[str, str], Summary]) -> Table:
-    """A line for each (model, split)."""
-    table = Table("split", "model", "success", "95% interval", "solved", "mean steps", title=title)
-    for (name, split), row in rows.items():
-        interval, solved = f"{row.low:.1%} - {row.high:.1%}", f"{row.solved} of {row.episodes}"
-        table.add_row(split, name, f"{row.success:.1%}", interval, solved, f"{row.mean_steps:.1f}")
-    return table

@@ -10,10 +10,9 @@ The yardstick for the offline learners: it plays as it learns. The policy is the
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,17 +33,18 @@ from agents.features import ChoicePolicy, ChoiceView
 from agents.generate import Sampling
 from agents.model import ActorCritic, CriticKind
 from agents.tiny import TinyConfig
+from algorithms.evaluation import evaluation_log, evaluation_rows, report
 from algorithms.job import early, short
-from algorithms.pipeline import claim, results_table
+from algorithms.pipeline import claim
 from algorithms.presets import OTHER_WORK, WORK, Work
+from algorithms.runfiles import RunFiles
 from algorithms.train import scratch, train_args
 from algorithms.watch import JsonLines, Watch
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs, collect_log
-from rollouts.evaluate import write_json
 from rollouts.progress import console
-from rollouts.resolve import Proposer, choice_agent, env_maker, offering, placed, resolve_agent, run_checkpoint
-from rollouts.stats import paired_difference, print_summary, summarize
+from rollouts.resolve import Proposer, choice_agent, env_maker, offering, placed, proposer_of, resolve_agent, run_checkpoint
+from rollouts.stats import print_summary
 from rollouts.trajectory import Header, Trajectory
 
 TEXTS = 200
@@ -83,10 +83,12 @@ class Config:
     """shared (the policy's trunk), separate (a trunk of its own), lora (an adapter on the frozen base)"""
     rank: int = 0
     """LoRA rank of policy and lora critic; 0 trains all weights"""
+    save_every: int = 10
+    """iterations between the states that a stopped run goes on from"""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a count below 1, or an iteration of one state, whose advantage has no spread."""
-        for name in ("timesteps", "envs", "horizon", "epochs"):
+        for name in ("timesteps", "envs", "horizon", "epochs", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.batch < 2 or self.envs * self.horizon < 2:
@@ -94,13 +96,14 @@ class Config:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes a run what it is: all but its length, so that one can be ended sooner or gone on with for longer."""
-        return {name: value for name, value in asdict(self).items() if name != "timesteps"}
+        """What makes a run what it is: all but its length, so that it can be ended sooner or gone on with for longer."""
+        return {name: value for name, value in asdict(self).items() if name not in ("timesteps", "save_every")}
 
     @property
-    def iterations(self) -> int:
-        """How often the policy plays and is updated."""
-        return -(-self.timesteps // (self.envs * self.horizon))
+    def steps(self) -> int:
+        """Environment steps in all: every iteration is played to its end."""
+        iteration = self.envs * self.horizon
+        return -(-self.timesteps // iteration) * iteration
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,6 @@ class Args(EnvironmentArgs):
     """of everything: weights from scratch, tasks, choices, order of states"""
     eval_tasks: int | None = None
     """tasks of each held-out split that start and result play; default by environment, 0 for none"""
-    save_every: int = 10
-    """iterations between the states that a stopped run goes on from"""
     tracker: str = "tensorboard"
     """tensorboard or none"""
     settings: tyro.conf.OmitArgPrefixes[Config] = field(default_factory=Config)
@@ -149,7 +150,7 @@ def choice_envs(make: Callable[[], gym.Env[Any, Any]], encoder: ChoiceEncoder, o
 
 
 class Trainer:
-    """Trains one model by PPO, and can go on where it was stopped.
+    """Trains one model by PPO, and can go on where it was stopped, or where it was done with fewer steps.
 
     A run that goes on has the weights and the optimiser of the last saved state and begins new episodes: it is a run as good as
     one that was not stopped, and not the same bit for bit.
@@ -160,10 +161,12 @@ class Trainer:
         start: the model that training starts from; changed in place.
         view: what `env` shows.
         proposer: who proposes, where the environment lists nothing.
-        out: folder of the checkpoint; beside it `out-metrics.jsonl` and, until training ends, `out-state`.
+        out: folder of the checkpoint; beside it `out-metrics.jsonl` and `out-state`, which stays: it is what more steps need.
         seed: of tasks, choices and the order of states.
-        save_every: iterations between saved states.
         tracker: tensorboard or none.
+
+    Raises:
+        ValueError: the state was left by another run.
     """
 
     def __init__(
@@ -175,17 +178,15 @@ class Trainer:
         proposer: Proposer | None,
         out: Path,
         seed: int = 0,
-        save_every: int = 10,
         tracker: str = "none",
     ) -> None:
         self.config, self.start, self.view, self.proposer, self.out = config, start, view, proposer, out
-        self.seed, self.save_every, self.tracker = seed, save_every, tracker
+        self.seed, self.tracker = seed, tracker
         if not config.rank:
             start.lm.float()
-        self.settings = json.dumps([config.identity, asdict(view), seed, checkpoint.fingerprint(start.lm)])
-        self.model = ActorCritic(start.lm, config.critic, rank=config.rank)
-        self.state = out.with_name(out.name + "-state")
-        saved = self._saved()
+        asked = {"settings": config.identity, "view": asdict(view), "seed": seed, "model": checkpoint.fingerprint(start.lm)}
+        self.model, self.files = ActorCritic(start.lm, config.critic, rank=config.rank), RunFiles(out, asked)
+        saved = self.files.load_state(self.model.lm.device)
         self.ppo = PPO(
             ChoicePolicy,
             env,
@@ -200,26 +201,21 @@ class Trainer:
             vf_coef=config.value_weight,
             max_grad_norm=config.max_grad_norm,
             policy_kwargs={"model": self.model, "per_token": view.per_token},
-            seed=seed + saved.get("step", 0),  # a run that goes on must not play its first episodes again
+            seed=seed + (saved["step"] if saved else 0),  # a run that goes on must not play its first episodes again
         )
         if saved:
-            self.model.load_state_dict(saved["model"], strict=False)
-            self.ppo.policy.optimizer.load_state_dict(saved["optimizer"])
-            self.ppo.num_timesteps, self.ppo._n_updates = saved["step"], saved["updates"]
-            console.print(f"ppo: going on at step {saved['step']}")
+            self._go_on(saved)
 
     def run(self) -> Path:
         """Train to the end and write the checkpoint; returns its folder."""
-        metrics = self.out.with_name(self.out.name + "-metrics.jsonl")
-        formats: list[KVWriter] = [JsonLines(metrics, self.ppo.num_timesteps)]
+        formats: list[KVWriter] = [JsonLines(self.files.metrics, self.ppo.num_timesteps)]
         if self.tracker != "none":
             formats.append(TensorBoardOutputFormat(str(self.out.parent / "tracker" / self.out.name)))
         self.ppo.set_logger(Logger(None, formats))
-        total = self.config.iterations * self.config.envs * self.config.horizon
-        if self.ppo.num_timesteps < total:
-            self.ppo.learn(
-                total - self.ppo.num_timesteps, Watch(total, self.save_state, self.save_every), reset_num_timesteps=False
-            )
+        if (left := self.config.steps - self.ppo.num_timesteps) > 0:
+            with Watch(self.config.steps, self.save_state, self.config.save_every) as watch:
+                self.ppo.learn(left, watch, reset_num_timesteps=False)
+            self.save_state()
         self.ppo.logger.close()
         meta = {
             "method": "ppo",
@@ -228,35 +224,30 @@ class Trainer:
             "proposer": asdict(self.proposer) if self.proposer else None,
             "seed": self.seed,
             "started_from": self.start.base.name,
+            "step": self.ppo.num_timesteps,
         }
         checkpoint.save(self.out, self.model.eval(), self.start.tokenizer, self.start.base, meta)
-        self.state.unlink(missing_ok=True)
         return self.out
 
     def save_state(self) -> None:
-        """Write the trained weights and the optimiser aside, then swap them in whole."""
-        trained = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        aside = self.state.with_suffix(".part")
-        state = {
-            "settings": self.settings,
-            "step": self.ppo.num_timesteps,
-            "updates": self.ppo._n_updates,
-            "model": trained,
-            "optimizer": self.ppo.policy.optimizer.state_dict(),
-        }
-        torch.save(state, aside)
-        os.replace(aside, self.state)
+        """Keep the trained weights, the optimiser and how far it is."""
+        optimizer = self.ppo.policy.optimizer.state_dict()
+        step = {"step": self.ppo.num_timesteps, "updates": self.ppo._n_updates}
+        self.files.save_state(step | {"model": self._trained(), "optimizer": optimizer})
 
-    def _saved(self) -> dict[str, Any]:
-        if not self.state.exists():
-            return {}
-        saved = torch.load(self.state, map_location=self.model.lm.device, weights_only=True)
-        if saved["settings"] != self.settings:
+    def _go_on(self, saved: dict[str, Any]) -> None:
+        if differ := sorted(saved["model"].keys() ^ self._trained().keys()):
             raise ValueError(
-                f"{self.state} was left by a run with other settings or another model: "
-                "repeat that command to go on with it, or give another --out"
+                f"{self.files.state} holds weights of other names than the model's ({differ[0]!r} and {len(differ) - 1} more): "
+                "go on with the version that wrote it, or give another --out"
             )
-        return saved
+        self.model.load_state_dict(saved["model"], strict=False)  # what is not trained is not in it
+        self.ppo.policy.optimizer.load_state_dict(saved["optimizer"])
+        self.ppo.num_timesteps, self.ppo._n_updates = saved["step"], saved["updates"]
+        console.print(f"ppo: going on at step {saved['step']}")
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
 
 def main(args: Args) -> None:
@@ -265,73 +256,81 @@ def main(args: Args) -> None:
     work = replace(work, env_args=work.env_args | args.environment(), tiny=args.tiny)
     work = work if args.eval_tasks is None else replace(work, eval_tasks=args.eval_tasks)
     out = args.out or Path("out", f"ppo-{short(args.env)}-{args.seed}")
+    make = env_maker(args.env, train_args(work))
+    segment = _checked(args, make)
     asked = {"env": args.env, "model": args.model, "seed": args.seed, "work": asdict(work)}
     claim(out, {"settings": args.settings.identity, "view": asdict(args.view)} | asked, {"checkpoint": "ppo"})
-    make = env_maker(args.env, train_args(work))
-    first = make()
-    if not args.view.proposals:  # what lists nothing is refused before anything is played
-        listed([History("", args.seed, [Turn(*first.reset(seed=args.seed))])])
-    elif args.model == "tiny":
-        raise ValueError("a model from scratch proposes nothing that is worth a choice: give --model, such as RUN/sft")
-    start, proposer = _start(args, work, out), None
-    if args.view.proposals:
-        rule = first.unwrapped.rule if getattr(first.unwrapped, "level", "") == "step" else None  # type: ignore[attr-defined]
-        proposer = Proposer(str(run_checkpoint(args.model).resolve()), checkpoint.fingerprint(start.lm), rule)
-    offer = offering(args.view, proposer)
-    play = partial(_evaluate, args, work, out)
-    before = play("start", start, offer)
-    if checkpoint.is_checkpoint(out / "ppo"):
-        console.print("done before")
-    else:
-        env = choice_envs(make, ChoiceEncoder(start.tokenizer, args.view), offer, args.settings.envs)
-        trainer = Trainer(args.settings, env, start, args.view, proposer, out / "ppo", args.seed, args.save_every, args.tracker)
-        trainer.run()
-    after = play("ppo", checkpoint.load_policy(out / "ppo", args.base), offer)
-    if before:
-        _report(args, out, before | after)
+    start = _start(args, work, make, out)
+    proposer = proposer_of(args.model, start.lm, segment) if args.view.proposals else None
+    offer = offering(args.view, proposer, args.base)
+    rows = evaluation_rows(args.env, work) if work.eval_tasks else {}
+    play = partial(_play, args, work, rows, offer, out)
+    played = play("start", start)
+    if _wanted(args.settings, out / "ppo"):
+        with closing(choice_envs(make, ChoiceEncoder(start.tokenizer, args.view), offer, args.settings.envs)) as env:
+            Trainer(args.settings, env, start, args.view, proposer, out / "ppo", args.seed, args.tracker).run()
+    played |= play("ppo", checkpoint.load_policy(out / "ppo", args.base))
+    if rows:
+        ordered = {(name, row): played[name, row] for row in rows for name in ("start", "ppo")}
+        about = {"env": args.env, "seed": args.seed}
+        report(out, f"{args.env}, choices, seed {args.seed}", about, ordered, ("start", "ppo"))
     console.print(f"checkpoint: {out / 'ppo'}\nevaluate it: python -m rollouts.evaluate {out / 'ppo'} --env ENV --split SPLIT")
 
 
-def _start(args: Args, work: Work, out: Path) -> Loaded:
+def _checked(args: Args, make: Callable[[], gym.Env[Any, Any]]) -> str | None:
+    """Refuse what has no choices before anything is played or written; the rule that cuts a model's responses into steps."""
+    with closing(make()) as env:
+        if not args.view.proposals:
+            listed([History("", args.seed, [Turn(*env.reset(seed=args.seed))])])
+        elif args.model == "tiny":
+            raise ValueError("a model from scratch proposes nothing that is worth a choice: give --model, such as RUN/sft")
+        unwrapped: Any = env.unwrapped
+        return unwrapped.rule if getattr(unwrapped, "level", "") == "step" else None
+
+
+def _start(args: Args, work: Work, make: Callable[[], gym.Env[Any, Any]], out: Path) -> Loaded:
     """The stored model, or one from scratch, whose tokenizer is trained on what a player without a model says and is told."""
     if args.model != "tiny":
         return checkpoint.load_policy(run_checkpoint(args.model), args.base)
-    env = env_maker(args.env, train_args(work))()
-    _, info = env.reset(seed=args.seed)
+    with closing(make()) as env:
+        _, info = env.reset(seed=args.seed)
     agent, header = resolve_agent("random" if "admissible_commands" in info else "expert", Sampling())
     texts = collect_log(args.env, train_args(work), agent, header, out / "texts.jsonl", TEXTS, seed=args.seed)
     print_summary(texts, f"{agent.name}, for the tokenizer")
     return scratch(texts, args.seed, work.tiny)
 
 
-def _evaluate(args: Args, work: Work, out: Path, name: str, model: Loaded, offer: Offer) -> dict[tuple[str, str], list[Trajectory]]:
-    """Episodes by (name, row): each held-out split greedily, and sampled as in training."""
-    if not work.eval_tasks:
-        return {}
+def _wanted(config: Config, out: Path) -> bool:
+    """Whether there is anything to train; then episodes of a result with fewer steps go, for they are not the next one's.
+
+    Raises:
+        ValueError: there is such a result, and nothing to go on from.
+    """
+    done = checkpoint.read_config(out)["step"] if checkpoint.is_checkpoint(out) else 0
+    if done >= config.steps:
+        console.print(f"done before, with {done} steps")
+        return False
+    if done and not RunFiles(out, {}).state.exists():
+        raise ValueError(f"{out} is done with {done} steps, and the state to go on from is gone: give another --out")
+    for log in (out.parent / "evaluation").glob(f"{out.name}-*.jsonl"):
+        log.unlink()
+    return True
+
+
+def _play(
+    args: Args, work: Work, rows: dict[str, tuple[dict[str, Any], float]], offer: Offer, out: Path, name: str, model: Loaded
+) -> dict[tuple[str, str], list[Trajectory]]:
+    """A model's episodes by (name, row)."""
     played = {}
-    rows = {split: work.env_args | {"split": split} for split in work.held_out} or {"all tasks": work.env_args}
-    for row, env_args in rows.items():
-        for suffix, temperature in (("", 0.0), (", sampled", 1.0)):
-            sampling = Sampling(temperature=temperature)
-            agent = choice_agent(placed(model.lm), model.tokenizer, args.view, offer, sampling, name)
-            header = Header("", name, sampling=asdict(sampling), model=checkpoint.fingerprint(model.lm))
-            log = out / "evaluation" / f"{name}-{row}{suffix}.jsonl".replace(", ", "-").replace(" ", "-")
-            played[name, row + suffix] = collect_log(
-                args.env, env_args, agent, header, log, work.eval_tasks, seed=args.seed, parallel=work.parallel
-            )
+    for row, (env_args, temperature) in rows.items():
+        sampling = Sampling(temperature=temperature)
+        agent = choice_agent(placed(model.lm), model.tokenizer, args.view, offer, sampling, name)
+        header = Header("", name, sampling=asdict(sampling), model=checkpoint.fingerprint(model.lm))
+        log = out / evaluation_log(name, row)
+        played[name, row] = collect_log(
+            args.env, env_args, agent, header, log, work.eval_tasks, seed=args.seed, parallel=work.parallel
+        )
     return played
-
-
-def _report(args: Args, out: Path, played: dict[tuple[str, str], list[Trajectory]]) -> None:
-    summaries = {key: summarize(episodes) for key, episodes in played.items()}
-    console.print(results_table(f"{args.env}, choices, seed {args.seed}", summaries))
-    results = {"env": args.env, "seed": args.seed, "gains": dict[str, Any]()}
-    results["rows"] = [{"model": name, "split": row} | found.to_json() for (name, row), found in summaries.items()]
-    for row in [row for name, row in played if name == "ppo"]:
-        gain = paired_difference(played["start", row], played["ppo", row])
-        console.print(f"ppo minus start on the same tasks, {row}: {gain}")
-        results["gains"][row] = asdict(gain)
-    write_json(out / "results.json", results)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What lies beside a checkpoint while it is trained, so that a killed run can go on and a finished one can be read.
 
 OUT-metrics.jsonl   a line for every optimiser step
-OUT-state           weights, optimiser and schedule of the last saved step, until training ends
+OUT-state           weights, optimiser and schedule of the last saved step, until training ends (PPO's stays: it can train on)
 OUT-best            the best checkpoint so far, where held-out tasks are played
 OUT-last-good       the checkpoint of the last saved step, after a fault
 """
@@ -43,7 +43,7 @@ class RunFiles:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write a state aside, then swap it in whole."""
-        aside = self.state.with_suffix(".part")
+        aside = self.state.with_name(self.state.name + ".part")
         torch.save(state | {"settings": json.dumps(self.settings)}, aside)
         os.replace(aside, self.state)
 

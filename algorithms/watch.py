@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from rollouts.progress import bar_columns, console
 
 
 class Watch(BaseCallback):
-    """Shows how far a run of `total` steps is, and saves its state by `save()` every `save_every` iterations."""
+    """Shows how far a run of `total` steps is, and saves its state by `save()` every `save_every` iterations.
+
+    As a context it ends the bar when training is stopped, too, which stable-baselines3 does not say.
+    """
 
     def __init__(self, total: int, save: Callable[[], None], save_every: int) -> None:
         super().__init__()
@@ -40,16 +44,32 @@ class Watch(BaseCallback):
         self.bar.update(self.task, completed=self.num_timesteps, shown=shown)
         return True
 
-    def _on_training_end(self) -> None:
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
 
 
+def _whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return line.endswith("\n")
+
+
 class JsonLines(KVWriter):
-    """stable-baselines3's metrics as lines of JSON; what stands there after `step` will be logged again, and goes."""
+    """stable-baselines3's metrics as lines of JSON; what stands there after `step` will be logged again, and goes.
+
+    So does a last line that a killed process left unfinished: it is of a step after every saved state.
+    """
 
     def __init__(self, path: Path, step: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        if lines and not _whole(lines[-1]):
+            lines.pop()
         path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
         self.path = path
 

@@ -55,7 +55,7 @@ class Critic:
     """its checkpoint's `config.json`"""
 
     def __post_init__(self) -> None:
-        """See the class."""
+        """Raises ValueError without a critic, or for one that did not learn undiscounted returns before every step."""
         if self.model.value_head is None:
             raise ValueError(
                 f"{self.source} ({self._learner}) has no value head: give a checkpoint that was trained with a critic, such as "

@@ -104,8 +104,16 @@ class Proposer:
     """the environment's rule that cuts its responses into steps"""
 
 
-def offering(view: View, proposer: Proposer | None = None) -> Offer:
+def proposer_of(model: str, lm: PreTrainedModel, segment: str | None = None) -> Proposer:
+    """The proposer that `model` names and `lm` is. A folder is kept whole, to be found from anywhere; a hub id stays one."""
+    path = run_checkpoint(model)
+    return Proposer(str(path.resolve()) if path.exists() else str(path), checkpoint.fingerprint(lm), segment)
+
+
+def offering(view: View, proposer: Proposer | None = None, base: str | None = None) -> Offer:
     """What a choice policy's states offer: what the environment lists, or a model's proposals.
+
+    `base` is where the base model of LoRA checkpoints lies now: the proposer's base, or the proposer itself.
 
     Raises:
         FileNotFoundError: the proposing model is gone.
@@ -115,7 +123,12 @@ def offering(view: View, proposer: Proposer | None = None) -> Offer:
         return listed
     if proposer is None:
         raise ValueError(f"proposals={view.proposals} need a model that proposes, and none is known")
-    loaded = checkpoint.load_policy(proposer.model)
+    try:
+        loaded = checkpoint.load_policy(proposer.model, base)
+    except FileNotFoundError:
+        if base is None:
+            raise
+        loaded = checkpoint.load_policy(base)
     if (found := checkpoint.fingerprint(loaded.lm)) != proposer.fingerprint:
         raise ValueError(
             f"the policy learnt to choose among proposals of a model with fingerprint {proposer.fingerprint}, "
@@ -175,7 +188,7 @@ def resolve_agent(
     agent: Agent
     if path != name or "view" in loaded.meta:
         view, proposer = View(**loaded.meta.get("view", {})), loaded.meta.get("proposer")
-        offer = offering(view, Proposer(**proposer) if proposer else None)
+        offer = offering(view, Proposer(**proposer) if proposer else None, base)
         agent = choice_agent(model, loaded.tokenizer, view, offer, sampling, called)
     else:
         agent = LMAgent(model, loaded.tokenizer, sampling, name=called)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from algorithms import oreo, sft
+from algorithms.evaluation import evaluation_rows
 from algorithms.job import parse
-from algorithms.pipeline import Pipeline
 from algorithms.presets import TRAINING, WORK
 from rollouts.trajectory import read
 
@@ -142,10 +142,9 @@ def test_a_preset_may_have_settings_of_an_environment(env: str) -> None:
     assert parse(oreo.METHOD, ["--env", env, "--preset", "paper"]).training == TRAINING["paper"]["oreo"]
 
 
-def test_every_split_that_is_held_out_has_rows_of_its_own(tmp_path: Path) -> None:
+def test_every_split_that_is_held_out_has_rows_of_its_own() -> None:
     work = replace(WORK["alfworld"], env_args={"games": "generated"})
-    pipeline = Pipeline(oreo.METHOD, oreo.Config(), {}, "alfworld", work, "tiny", tmp_path)
-    rows = {name: (args["split"], temperature) for name, (args, temperature) in pipeline._rows().items()}
+    rows = {name: (args["split"], temperature) for name, (args, temperature) in evaluation_rows("alfworld", work).items()}
     assert rows == {
         "valid_seen": ("valid_seen", 0.0),
         "valid_unseen": ("valid_unseen", 0.0),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from agents.features import ChoiceView
 from agents.generate import Sampling
 from agents.model import ActorCritic
 from algorithms.ppo import Config, LimitEnds, Trainer, choice_envs, main, parse
+from algorithms.watch import JsonLines
+from envs.math_reason.env import MathReasonEnv
 from envs.text import UnicodeText
-from rollouts.resolve import Proposer, offering, resolve_agent
+from rollouts.resolve import Proposer, offering, proposer_of, resolve_agent
+from rollouts.trajectory import read
 
 VIEW = View(per_token=True, max_tokens=96, max_choices=3, choice_tokens=12)
 
@@ -51,9 +56,9 @@ class Doors(gym.Env[str, str]):
 
 
 def trainer(lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, **settings: Any) -> Trainer:
-    config = Config(**({"timesteps": 128, "envs": 8, "horizon": 16, "batch": 64, "epochs": 2} | settings))
+    config = Config(**({"timesteps": 128, "envs": 8, "horizon": 16, "batch": 64, "epochs": 2, "save_every": 1} | settings))
     env = choice_envs(Doors, ChoiceEncoder(tokenizer, VIEW), listed, config.envs)
-    return Trainer(config, env, Loaded(lm, tokenizer, Base("test", "0")), VIEW, None, out, save_every=1)
+    return Trainer(config, env, Loaded(lm, tokenizer, Base("test", "0")), VIEW, None, out)
 
 
 def metrics(out: Path) -> list[dict[str, float]]:
@@ -124,6 +129,34 @@ def test_another_proposer_is_refused(small_lm: LlamaForCausalLM, tokenizer: PreT
         offering(View(proposals=2), Proposer(str(tmp_path / "sft"), "beef"))
 
 
+def test_a_hub_id_stays_one_and_a_folder_is_found_from_anywhere(
+    small_lm: LlamaForCausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    assert proposer_of("org/model", small_lm).model == "org/model"
+    assert proposer_of("run", small_lm).model == str(tmp_path / "run")
+
+
+@pytest.mark.parametrize("proposing", ["sft", "base"])
+def test_a_proposer_is_found_where_its_base_has_moved(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, proposing: str
+) -> None:
+    """Adapters are trained on a base, PPO's on either; then the base is put elsewhere."""
+    checkpoint.save(tmp_path / "base", ActorCritic(small_lm), tokenizer, Base("test", "0"))
+    start = checkpoint.load_policy(tmp_path / "base")
+    checkpoint.save(tmp_path / "sft", ActorCritic(start.lm, rank=2), tokenizer, start.base)
+    start = checkpoint.load_policy(tmp_path / proposing)
+    proposer = proposer_of(str(tmp_path / proposing), start.lm)
+    meta = {"view": asdict(View(proposals=2, choice_tokens=12)), "proposer": asdict(proposer)}
+    checkpoint.save(tmp_path / "ppo", ActorCritic(start.lm, "shared", rank=2), tokenizer, start.base, meta)
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(FileNotFoundError):
+        resolve_agent(str(tmp_path / "ppo"), Sampling(temperature=0))
+    agent, _ = resolve_agent(str(tmp_path / "ppo"), Sampling(temperature=0), str(tmp_path / "moved"))
+    assert agent.predict(envs.make("math").reset(seed=0)[0])[0]
+
+
 def test_a_stopped_run_goes_on(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     """Stopped in the third of four iterations: the state is that after two, and the metrics are those of four, each once."""
     out, start = tmp_path / "ppo", {name: weight.clone() for name, weight in small_lm.state_dict().items()}
@@ -137,10 +170,53 @@ def test_a_stopped_run_goes_on(small_lm: LlamaForCausalLM, tokenizer: PreTrained
         stopped.run()
     small_lm.load_state_dict(start)
     resumed = trainer(small_lm, tokenizer, out, timesteps=512)
-    assert resumed.ppo.num_timesteps == 256
+    assert (resumed.ppo.num_timesteps, resumed.ppo._n_updates) == (256, 4)
     resumed.run()
     assert [line["step"] for line in metrics(out)] == [128, 256, 384, 512]
-    assert not resumed.state.exists()
+
+
+def test_weights_and_optimiser_of_a_stopped_run_are_kept(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """Critic and moments included; a model that starts anew has other weights and no moments."""
+    fresh = copy.deepcopy(small_lm)
+    stopped = trainer(small_lm, tokenizer, tmp_path / "ppo", lr=1e-2)
+    stopped.run()
+    resumed = trainer(fresh, tokenizer, tmp_path / "ppo", lr=1e-2)
+    weights, kept = stopped.model.state_dict(), resumed.model.state_dict()
+    assert weights.keys() == kept.keys()
+    assert all(torch.equal(weight, kept[name]) for name, weight in weights.items())
+    moments, found = (made.ppo.policy.optimizer.state_dict()["state"] for made in (stopped, resumed))
+    assert moments and moments.keys() == found.keys()
+    assert all(torch.equal(moments[index]["exp_avg"], found[index]["exp_avg"]) for index in moments)
+
+
+def test_a_state_with_weights_of_other_names_is_refused(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    fresh = copy.deepcopy(small_lm)
+    trainer(small_lm, tokenizer, tmp_path / "ppo").save_state()
+    state = torch.load(tmp_path / "ppo-state", weights_only=True)
+    state["model"] = {f"renamed.{name}": weight for name, weight in state["model"].items()}
+    torch.save(state, tmp_path / "ppo-state")
+    with pytest.raises(ValueError, match=r"ppo-state holds weights of other names .* and 43 more"):
+        trainer(fresh, tokenizer, tmp_path / "ppo")
+
+
+def test_a_finished_run_can_be_gone_on_with(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    out, fresh = tmp_path / "ppo", copy.deepcopy(small_lm)
+    trainer(small_lm, tokenizer, out).run()
+    assert checkpoint.read_config(out)["step"] == 128
+    trainer(fresh, tokenizer, out, timesteps=300).run()
+    assert [line["step"] for line in metrics(out)] == [128, 256, 384]
+    assert checkpoint.read_config(out)["step"] == 384
+
+
+def test_a_torn_last_line_of_the_metrics_is_dropped(tmp_path: Path) -> None:
+    for torn in ('{"step": 2, "a', '{"step": 1}', "\0\0\n"):
+        (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n' + torn)
+        JsonLines(tmp_path / "metrics.jsonl", 2).write({}, {}, 3)
+        assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n{"step": 3}\n', torn
 
 
 def test_a_state_of_other_settings_is_refused(
@@ -160,6 +236,8 @@ def test_the_limit_of_steps_is_an_end_without_bootstrap() -> None:
 def test_settings_that_cannot_work_are_refused() -> None:
     with pytest.raises(ValueError, match="--horizon must be at least 1, got 0"):
         Config(horizon=0)
+    with pytest.raises(ValueError, match="--save_every must be at least 1, got 0"):
+        Config(save_every=0)
 
 
 def test_a_model_from_scratch_is_scored_per_token() -> None:
@@ -170,22 +248,78 @@ def test_a_model_from_scratch_is_scored_per_token() -> None:
 def test_free_text_needs_a_model_that_proposes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"offers no choices: .* let a trained model propose them"):
         main(parse(["--env", "math", "--out", str(tmp_path / "run")]))
+    assert not (tmp_path / "run").exists()
 
 
-def test_it_learns_among_the_proposals_of_a_model(
-    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    """The command on maths: start and result are evaluated, and the run's folder is played by name."""
+SMALL = ["--envs", "2", "--horizon", "2", "--batch", "4", "--epochs", "1", "--eval-tasks", "2", "--tracker", "none"]
+PROPOSALS = ["--view.proposals", "2", "--view.choice-tokens", "12"]
+
+
+def rows(run: Path) -> set[tuple[str, str]]:
+    """What results.json has rows of."""
+    return {(row["model"], row["split"]) for row in json.loads((run / "results.json").read_text())["rows"]}
+
+
+@pytest.fixture
+def command(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> list[str]:
+    """The command on maths, from a stored model."""
     checkpoint.save(tmp_path / "sft", ActorCritic(small_lm), tokenizer, Base("test", "0"))
-    out = tmp_path / "run"
-    small = ["--timesteps", "8", "--envs", "2", "--horizon", "2", "--batch", "4", "--epochs", "1", "--eval-tasks", "2"]
-    view = ["--view.proposals", "2", "--view.choice-tokens", "12"]
-    main(parse(["--env", "math", "--model", str(tmp_path / "sft"), "--out", str(out), *small, *view]))
-    rows = json.loads((out / "results.json").read_text())["rows"]
-    assert {(row["model"], row["split"]) for row in rows} == {
-        (name, split) for name in ("start", "ppo") for split in ("test", "test, sampled")
-    }
-    assert metrics(out / "ppo")[-1]["step"] == 8
-    agent, _ = resolve_agent(str(out), Sampling(temperature=0))
+    return ["--env", "math", "--model", str(tmp_path / "sft"), "--out", str(tmp_path / "run"), *SMALL, *PROPOSALS]
+
+
+def test_it_learns_among_the_proposals_of_a_model(command: list[str], tmp_path: Path) -> None:
+    """Start and result are evaluated, and the run's folder is played by name."""
+    main(parse([*command, "--timesteps", "8"]))
+    splits = ("train", "held out", "held out, sampled")
+    assert rows(tmp_path / "run") == {(name, split) for name in ("start", "ppo") for split in splits}
+    assert set(json.loads((tmp_path / "run" / "results.json").read_text())["gains"]) == set(splits)
+    assert metrics(tmp_path / "run" / "ppo")[-1]["step"] == 8
+    agent, _ = resolve_agent(str(tmp_path / "run"), Sampling(temperature=0))
     env = envs.make("math")
     assert agent.predict(env.reset(seed=0)[0])[0]
+
+
+def test_training_tasks_are_not_called_held_out(command: list[str], tmp_path: Path) -> None:
+    """A file has the same tasks whatever split it is asked for."""
+    problems = [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(4)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    main(parse([*command, "--timesteps", "4", "--env-args", f"problems={tmp_path / 'own.jsonl'}"]))
+    assert rows(tmp_path / "run") == {("start", "train"), ("ppo", "train")}
+
+
+def test_the_same_command_with_more_steps_trains_and_evaluates_again(command: list[str], tmp_path: Path) -> None:
+    """Four steps, then eight; then four again and eight again, which are done."""
+    run, played = tmp_path / "run", []
+    questions = ["--env", "commonsense", *command[2 : -len(PROPOSALS)], "--lr", "1e-2", "--view.max-tokens", "256"]
+    for steps in (4, 8, 4, 8):
+        main(parse([*questions, "--timesteps", str(steps)]))
+        played.append(read(run / "evaluation" / "ppo-train.jsonl").headers[0].model)
+        assert played[-1] == checkpoint.fingerprint(checkpoint.load_policy(run / "ppo").lm)
+    assert played[0] != played[1] == played[2] == played[3]
+    assert [line["step"] for line in metrics(run / "ppo")] == [4, 8]
+
+
+def test_a_finished_run_whose_state_is_gone_is_not_begun_anew(command: list[str], tmp_path: Path) -> None:
+    main(parse([*command, "--timesteps", "4"]))
+    (tmp_path / "run" / "ppo-state").unlink()
+    with pytest.raises(ValueError, match=r"is done with 4 steps, and .*: give another --out"):
+        main(parse([*command, "--timesteps", "8"]))
+    assert checkpoint.read_config(tmp_path / "run" / "ppo")["step"] == 4
+
+
+def test_every_environment_is_closed(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: dict[int, MathReasonEnv] = {}
+    start, end = MathReasonEnv.__init__, MathReasonEnv.close
+
+    def opening(env: MathReasonEnv, *args: Any, **kwargs: Any) -> None:
+        start(env, *args, **kwargs)
+        opened[id(env)] = env
+
+    def closing(env: MathReasonEnv) -> None:
+        end(env)
+        opened.pop(id(env), None)
+
+    monkeypatch.setattr(MathReasonEnv, "__init__", opening)
+    monkeypatch.setattr(MathReasonEnv, "close", closing)
+    main(parse([*command, "--timesteps", "4"]))
+    assert not opened

@@ -1,0 +1,19 @@
+"""What lies beside a checkpoint while it is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from algorithms.runfiles import RunFiles
+
+
+def test_a_run_with_a_dot_in_its_name_writes_aside_under_its_whole_name(tmp_path: Path) -> None:
+    """`lam-0.5` and `lam-0.7` may be trained at once; neither touches a file of another name."""
+    (tmp_path / "lam-0.part").write_text("another's")
+    files = RunFiles(tmp_path / "lam-0.5", {})
+    files.save_state({"step": 1})
+    assert (tmp_path / "lam-0.part").read_text() == "another's"
+    state = files.load_state(torch.device("cpu"))
+    assert state is not None and state["step"] == 1

@@ -28,7 +28,7 @@ fi
 
 task=(--env math --env-args "${zero[@]}")
 evaluate() {
-    python -m rollouts.evaluate "$1" "${task[@]}" --split test --episodes "${EVAL:-500}" --temperature 1 "${sample[@]}" --json "$1.json"
+    python -m rollouts.evaluate "$1" "${task[@]}" --split test --episodes "${EVAL:-500}" --temperature 1 "${sample[@]}" --json "$1.json" --log "$1-test.jsonl"
 }
 evaluate "$start"
 for ((round = 1; round <= rounds; round++)); do # each with trees of the model that the one before left, on other samples

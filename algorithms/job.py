@@ -19,11 +19,11 @@ from typing import Any, Generic, TypeVar
 
 import tyro
 
-from algorithms.learner import Training
 from algorithms.method import Method
 from algorithms.pipeline import Pipeline
 from algorithms.presets import OTHER_WORK, WORK, training
 from algorithms.train import Start, held_out_tasks, train_on_log
+from algorithms.training import Training
 from algorithms.validation import Validation
 from envs import ENVIRONMENTS
 from rollouts.cli import run

@@ -27,81 +27,18 @@ from torch import Tensor
 
 from agents import checkpoint
 from agents.checkpoint import Loaded
-from agents.model import ActorCritic, CriticKind
+from agents.model import ActorCritic
 from algorithms.batch import Batch, Row, collate
+from algorithms.faults import Faults, TrainingFault
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs, cut, step_rows
 from algorithms.runfiles import RunFiles
 from algorithms.selection import balanced
-from algorithms.validation import HeldOut
+from algorithms.training import Training
+from algorithms.validation import HeldOut, Stopping
 from rollouts.progress import bar_columns, console
 
-
-@dataclass(frozen=True)
-class Training:
-    """Model, data, optimiser and schedule: what every learner shares. The defaults are OREO's (appendix A.3)."""
-
-    lr: float = 5e-6
-    """peak learning rate of the policy"""
-    critic_lr: float = 5e-6
-    """peak learning rate of the critic"""
-    epochs: float = 1
-    """passes over the rows"""
-    min_steps: int = 0
-    """at least so many optimiser steps: a small log is passed over more often"""
-    batch: int = 128
-    """rows per optimiser step"""
-    micro_tokens: int = 16384
-    """most tokens (padding included) of one forward pass"""
-    max_length: int = 2048
-    """longest row; longer ones keep their first whole steps"""
-    balance: int = 0
-    """of each task at most so many solved and failed rows, no more solved than failed (OREO for 7B models: 4); 0: all rows"""
-    warmup: float = 0.03
-    """share of the steps over which the learning rate rises; then it falls to 0 by a cosine"""
-    critic_start: float = 0.0
-    """share of the steps in which the critic learns alone; until V is near the returns, the policy's steps are mostly noise"""
-    clip: float = 1.0
-    """largest gradient norm, for the policy and for the critic apart"""
-    weight_decay: float = 0.0
-    """AdamW's, decoupled"""
-    critic: CriticKind = "separate"
-    """separate (a trunk of its own), lora (an adapter on the frozen base), shared (the policy's trunk)"""
-    trunk_gradient: float = 0.1
-    """shared critic: the share of its gradient that reaches the trunk"""
-    rank: int = 0
-    """LoRA rank of policy and lora critic; 0 trains all weights"""
-    precision: str = "no"
-    """mixed precision: no, bf16"""
-    save_every: int = 100
-    """optimiser steps between the states that a killed run goes on from; at most a tenth of the run"""
-    explode: float = 100.0
-    """a loss so many times the largest of the first ten steps stops the run"""
-    tracker: str = "tensorboard"
-    """any tracker that accelerate knows, or none"""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a number that makes no sense."""
-        least = {"batch": 1, "micro_tokens": 1, "max_length": 2, "save_every": 1, "explode": 1} | dict.fromkeys(
-            ("lr", "critic_lr", "epochs", "min_steps", "balance", "warmup", "critic_start", "weight_decay", "rank", "clip"), 0
-        )
-        for name, number in ((name, getattr(self, name)) for name in least):
-            if not least[name] <= number < math.inf:
-                raise ValueError(f"--{name.replace('_', '-')} must be a finite number of at least {least[name]}, got {number}")
-        for name, share in (("warmup", self.warmup), ("critic_start", self.critic_start)):
-            if share > 1:
-                raise ValueError(f"--{name.replace('_', '-')} is a share of the steps: wanted 0 to 1, got {share}")
-
-
 T = TypeVar("T")
-EARLY = 10
-"""steps whose largest loss is the measure of an exploding one"""
-SMALL = 0.01
-"""the least measure: the first steps of a log with few solved episodes may see none, and have hardly any loss"""
-
-
-class TrainingFault(RuntimeError):
-    """The loss, or its gradient, is not a finite number any more, or the loss has exploded."""
 
 
 @dataclass
@@ -156,39 +93,50 @@ class Learner:
                 if loaded is not None:
                     loaded.lm.float()
         set_seed(seed)
-        # Without a GPU, accelerate takes several processes for as many single ones unless it is told.
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        self.accelerator = Accelerator(
-            cpu=several and not torch.cuda.is_available(),
-            mixed_precision=training.precision,
-            log_with=None if training.tracker == "none" else training.tracker,
-            project_dir=str(out.parent / "tracker"),
-        )
-        model = ActorCritic(
-            self.start.lm,
-            training.critic if method.value else None,
-            self.reference.lm if self.reference else method.reference,
-            training.rank,
-            trunk_gradient=training.trunk_gradient,
-        )
-        if start.critic is not None:
-            model.take_critic(start.critic)
-        if not method.policy:
-            model.policy.requires_grad_(False)
+        self.accelerator = self._accelerator()
+        model = self._model(start.critic)
         self.pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))
-        rates = {"policy": training.lr, "critic": training.critic_lr}
-        groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=training.weight_decay)
         self.steps = max(1, training.min_steps, round(training.epochs * len(self.groups) / min(training.batch, len(self.groups))))
         self.alone = round(training.critic_start * self.steps) if method.value else 0  # steps in which the policy stays
-        delay = {"policy": self.alone, "critic": 0}
-        rates_of = [lambda step, wait=delay[group["name"]]: self._rate(step, wait) for group in groups]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates_of)
+        optimizer, self.schedule = self._optimizer(model)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.schedule = schedule
         self.step = 0
-        self.early: list[float] = []  # the first losses
-        self.best: tuple[float, int] = (-1.0, 0)  # held-out success, and after which step
+        self.faults = Faults(training.explode)
+        self.stopping = Stopping(held_out.settings, self.steps, self.alone) if held_out else None
+
+    def _accelerator(self) -> Accelerator:
+        # Without a GPU, accelerate takes several processes for as many single ones unless it is told.
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        return Accelerator(
+            cpu=several and not torch.cuda.is_available(),
+            mixed_precision=self.training.precision,
+            log_with=None if self.training.tracker == "none" else self.training.tracker,
+            project_dir=str(self.out.parent / "tracker"),
+        )
+
+    def _model(self, critic: ActorCritic | None) -> ActorCritic:
+        """Policy, reference and critic as they are before training."""
+        model = ActorCritic(
+            self.start.lm,
+            self.training.critic if self.method.value else None,
+            self.reference.lm if self.reference else self.method.reference,
+            self.training.rank,
+            trunk_gradient=self.training.trunk_gradient,
+        )
+        if critic is not None:
+            model.take_critic(critic)
+        if not self.method.policy:
+            for parameter in model.groups()["policy"]:
+                parameter.requires_grad_(False)
+        return model
+
+    def _optimizer(self, model: ActorCritic) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        """AdamW over policy and critic, each with its own rate."""
+        rates, delay = {"policy": self.training.lr, "critic": self.training.critic_lr}, {"policy": self.alone, "critic": 0}
+        groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=self.training.weight_decay)
+        shares = [lambda step, wait=delay[name]: self._rate(step, wait) for name in model.groups()]
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
 
     def run(self) -> Path:
         """Train to the end, or until held-out success stops rising, and write the checkpoint; returns its folder.
@@ -206,15 +154,16 @@ class Learner:
         bar = Progress(*columns, console=console, disable=not self.accelerator.is_main_process)
         with bar:
             task = bar.add_task(self.method.name, total=self.steps, completed=self.step, shown="")
-            if self.held_out and not self.step:
+            if self.stopping and not self.step:
                 console.print(f"{self.method.name}: held-out success before training {self._validate():.1%}")
-            while self.step < self.steps and not self._stale:
+            while self.step < self.steps and not (self.stopping and self.stopping.stale(self.step)):
                 try:
                     metrics = self.train_step()
                 except TrainingFault as fault:
-                    raise TrainingFault(f"{fault}; {self._keep_last_good()}") from None
+                    where = f"{self.method.name}, step {self.step}"
+                    raise TrainingFault(f"{where}: {fault}; {self._keep_last_good()}") from None
                 self.step += 1
-                if self._validates:
+                if self.stopping and self.stopping.due(self.step):
                     metrics["held_out"] = self._validate()
                 self._log(metrics)
                 bar.update(task, completed=self.step, shown=_shown(metrics))
@@ -251,7 +200,7 @@ class Learner:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
             found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
-        self._check(found, mine, losses)
+        self.faults.check(found, losses, cut(mine, self.training.micro_tokens))
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -264,30 +213,14 @@ class Learner:
 
     def _validate(self) -> float:
         """Play the held-out tasks, and keep the model where it is the best so far; its success."""
-        assert self.held_out is not None
+        assert self.held_out is not None and self.stopping is not None
         success = torch.zeros((), device=self.accelerator.device, dtype=torch.float64)
         if self.accelerator.is_main_process:
             success += self.held_out.success(self.accelerator.unwrap_model(self.model), self.start.tokenizer)
         found = self._sum(success).item()  # the other processes add 0
-        if found > self.best[0]:
-            self.best = found, self.step
-            if self.accelerator.is_main_process:
-                self._save_checkpoint(self.files.best, found)
+        if self.stopping.better(found, self.step) and self.accelerator.is_main_process:
+            self._save_checkpoint(self.files.best, found)
         return found
-
-    @property
-    def _validates(self) -> bool:
-        """Whether held-out tasks are played after this step: not while the critic learns alone, for the policy is as it was."""
-        if self.held_out is None or self.step <= self.alone:
-            return False
-        return self.step % self.held_out.settings.every == 0 or self.step == self.steps
-
-    @property
-    def _stale(self) -> bool:
-        """Whether held-out success has not risen for as long as one had patience."""
-        if self.held_out is None or not self.held_out.settings.patience:
-            return False
-        return self.step - max(self.best[1], self.alone) >= self.held_out.settings.patience * self.held_out.settings.every
 
     @property
     def _save_every(self) -> int:
@@ -324,27 +257,9 @@ class Learner:
             return max(0, step + 1) / warm
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
-    def _check(self, metrics: dict[str, float], groups: Sequence[Sequence[Row]], losses: Sequence[Tensor]) -> None:
-        """Before the weights take the step: one that is not finite would spoil all of them."""
-        wrong = next((f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)), "")
-        limit = self.training.explode * max([*self.early, SMALL])
-        if not wrong and len(self.early) == EARLY and metrics["loss"] > limit:
-            wrong = f"loss is {metrics['loss']:.4g}, over {self.training.explode:g} times the largest of the first {EARLY} steps"
-        if wrong:
-            micros = zip(losses, cut(groups, self.training.micro_tokens), strict=True)
-            _, at_fault = max(micros, key=lambda pair: math.inf if pair[0].isnan() else pair[0].item())
-            tasks, lengths = sorted({row.task for row in at_fault}), [len(row) for row in at_fault]
-            raise TrainingFault(
-                f"{self.method.name}: {wrong} at step {self.step} on a batch of {sum(map(len, groups))} rows, worst on those of "
-                f"{', '.join(tasks[:4])}{', ...' if len(tasks) > 4 else ''} ({min(lengths)} to {max(lengths)} tokens): "
-                "lower --lr or --critic-lr, or look at these rows"
-            )
-        if len(self.early) < EARLY:
-            self.early.append(metrics["loss"])
-
     def _keep_last_good(self) -> str:
         """Make the last saved state a checkpoint, for a run that cannot go on; says where it is."""
-        best = f"; the best one so far is in {self.files.best}" if self.held_out else ""
+        best = f"; the best one so far is in {self.files.best}" if self.stopping else ""
         if not self.files.state.exists():
             return f"no state had been saved yet{best}"
         self._resume()
@@ -388,7 +303,7 @@ class Learner:
         self.files.save_state(
             {
                 "step": self.step,
-                "early": self.early,
+                "early": self.faults.early,
                 "model": {name: p for name, p in model.named_parameters() if p.requires_grad},
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
@@ -402,19 +317,19 @@ class Learner:
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.step, self.early = state["step"], state["early"]
-        if self.held_out:  # the best checkpoint may be newer than the state
+        self.step, self.faults.early = state["step"], state["early"]
+        if self.stopping:  # the best checkpoint may be newer than the state
             best = checkpoint.read_config(self.files.best)
-            self.best = best["held_out_success"], best["step"]
+            self.stopping.better(best["held_out_success"], best["step"])
 
     def _finish(self) -> None:
         for tracker in self.accelerator.trackers:  # not end_training(): the process group serves the next learner too
             tracker.finish()
         if self.accelerator.is_main_process:
-            if self.held_out:
+            if self.stopping:
                 shutil.rmtree(self.out, ignore_errors=True)
                 os.replace(self.files.best, self.out)
-                console.print(f"{self.method.name}: kept the model of step {self.best[1]}, held-out success {self.best[0]:.1%}")
+                console.print(f"{self.method.name}: kept the model of {self.stopping}")
             else:
                 self._save_checkpoint(self.out)
             self.files.state.unlink(missing_ok=True)

@@ -22,10 +22,10 @@ from typing import Any
 from agents import checkpoint
 from agents.generate import Sampling
 from algorithms.evaluation import evaluation_log, evaluation_rows, report
-from algorithms.learner import Training
 from algorithms.method import Method
 from algorithms.presets import Work
 from algorithms.train import Start, held_out_tasks, start_of, train, train_args
+from algorithms.training import Training
 from algorithms.validation import Validation
 from rollouts.collect import collect_log
 from rollouts.evaluate import write_json

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from agents.tiny import TinyConfig
-from algorithms.learner import Training
+from algorithms.training import Training
 from rollouts.mcts import Search
 
 

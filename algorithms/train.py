@@ -16,9 +16,10 @@ from agents.prompt import Prompt
 from agents.tiny import TinyConfig
 from algorithms.batch import Row
 from algorithms.examples import encode_rows
-from algorithms.learner import Learner, Models, Training
+from algorithms.learner import Learner, Models
 from algorithms.method import Method
 from algorithms.presets import Work
+from algorithms.training import Training
 from algorithms.validation import HeldOut, Validation
 from rollouts.progress import console
 from rollouts.resolve import run_checkpoint

@@ -38,6 +38,35 @@ class Validation:
                 raise ValueError(f"--valid.{name} must be at least {least}, got {getattr(self, name)}")
 
 
+@dataclass
+class Stopping:
+    """When held-out tasks are played in a run of `steps` steps, and which was best; in the first `alone` only the critic learns."""
+
+    settings: Validation
+    steps: int
+    alone: int = 0
+    success: float = -1.0
+    step: int = 0
+
+    def due(self, step: int) -> bool:
+        """Whether they are played after this step: not while the critic learns alone, for the policy is as it was."""
+        return step > self.alone and (step % self.settings.every == 0 or step == self.steps)
+
+    def better(self, success: float, step: int) -> bool:
+        """Whether this is the best so far; then it is remembered."""
+        if success <= self.success:
+            return False
+        self.success, self.step = success, step
+        return True
+
+    def stale(self, step: int) -> bool:
+        """Whether success has not risen for as long as one had patience."""
+        return bool(self.settings.patience) and step - max(self.step, self.alone) >= self.settings.patience * self.settings.every
+
+    def __str__(self) -> str:
+        return f"step {self.step}, held-out success {self.success:.1%}"
+
+
 class HeldOut:
     """Plays held-out tasks with the model that is being trained; the same tasks with the same random streams every time.
 

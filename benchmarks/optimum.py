@@ -30,8 +30,9 @@ from agents.checkpoint import Base, Loaded
 from agents.model import ActorCritic
 from algorithms import dqo, dro, dvo, oreo
 from algorithms.batch import Row
-from algorithms.learner import Learner, Models, Training
+from algorithms.learner import Learner, Models
 from algorithms.method import Method
+from algorithms.training import Training
 from tests.algorithms.mdp import ACTIONS, MDPS, NOISY, PROMPT, TokenMDP, announced, fit, silent, total_variation, with_credits
 
 LEARNERS: dict[str, tuple[Method, Any]] = {

@@ -11,9 +11,9 @@ from agents.model import ActorCritic
 from agents.prompt import Prompt
 from algorithms import dvo
 from algorithms.examples import encode_rows
-from algorithms.learner import Training
 from algorithms.selection import credited_rows
 from algorithms.train import Start, train_on_log
+from algorithms.training import Training
 from rollouts.credit import credit_log, load_critic
 from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory, read
 

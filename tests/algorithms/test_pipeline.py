@@ -11,11 +11,11 @@ import pytest
 
 from agents.tiny import TinyConfig
 from algorithms import dqo, dvo, oreo, sft
-from algorithms.learner import Training
 from algorithms.method import Method
 from algorithms.pipeline import Pipeline
 from algorithms.presets import WORK
 from algorithms.train import Start, train_on_log
+from algorithms.training import Training
 from algorithms.validation import HeldOut, Validation
 from rollouts.mcts import Search
 from rollouts.trajectory import read

@@ -1,0 +1,59 @@
+"""When a run cannot go on: the loss, or its gradient, is not a finite number any more, or the loss has exploded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from algorithms.batch import Row
+
+EARLY = 10
+"""steps whose largest loss is the measure of an exploding one"""
+SMALL = 0.01
+"""the least measure: the first steps of a log with few solved episodes may see none, and have hardly any loss"""
+
+
+class TrainingFault(RuntimeError):
+    """The run cannot go on."""
+
+
+@dataclass
+class Faults:
+    """Looks at every step's metrics before the weights take the step: one that is not finite would spoil all of them.
+
+    Args:
+        explode: a loss so many times the largest of the first steps is a fault.
+        early: the losses of the first steps so far.
+    """
+
+    explode: float
+    early: list[float] = field(default_factory=list)
+
+    def check(self, metrics: dict[str, float], losses: Sequence[Tensor], micros: Sequence[Sequence[Row]]) -> None:
+        """Pass a step with its micro-batches' losses and rows.
+
+        Raises:
+            TrainingFault: with what is wrong, and the tasks of the micro-batch with the worst loss.
+        """
+        wrong = self._wrong(metrics)
+        if wrong:
+            _, rows = max(zip(losses, micros, strict=True), key=lambda pair: math.inf if pair[0].isnan() else pair[0].item())
+            tasks, lengths = sorted({row.task for row in rows}), [len(row) for row in rows]
+            raise TrainingFault(
+                f"{wrong} on a batch of {sum(map(len, micros))} rows, worst on those of {', '.join(tasks[:4])}"
+                f"{', ...' if len(tasks) > 4 else ''} ({min(lengths)} to {max(lengths)} tokens): "
+                "lower --lr or --critic-lr, or look at these rows"
+            )
+        if len(self.early) < EARLY:
+            self.early.append(metrics["loss"])
+
+    def _wrong(self, metrics: dict[str, float]) -> str:
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                return f"{name} is {value}"
+        if len(self.early) == EARLY and metrics["loss"] > self.explode * max([*self.early, SMALL]):
+            return f"loss is {metrics['loss']:.4g}, over {self.explode:g} times the largest of the first {EARLY} steps,"
+        return ""

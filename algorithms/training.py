@@ -1,0 +1,64 @@
+"""Model, data, optimiser and schedule: the settings that every learner shares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from agents.model import CriticKind
+
+
+@dataclass(frozen=True)
+class Training:
+    """What every learner shares; the defaults are OREO's (appendix A.3)."""
+
+    lr: float = 5e-6
+    """peak learning rate of the policy"""
+    critic_lr: float = 5e-6
+    """peak learning rate of the critic"""
+    epochs: float = 1
+    """passes over the rows"""
+    min_steps: int = 0
+    """at least so many optimiser steps: a small log is passed over more often"""
+    batch: int = 128
+    """rows per optimiser step"""
+    micro_tokens: int = 16384
+    """most tokens (padding included) of one forward pass"""
+    max_length: int = 2048
+    """longest row; longer ones keep their first whole steps"""
+    balance: int = 0
+    """of each task at most so many solved and failed rows, no more solved than failed (OREO for 7B models: 4); 0: all rows"""
+    warmup: float = 0.03
+    """share of the steps over which the learning rate rises; then it falls to 0 by a cosine"""
+    critic_start: float = 0.0
+    """share of the steps in which the critic learns alone; until V is near the returns, the policy's steps are mostly noise"""
+    clip: float = 1.0
+    """largest gradient norm, for the policy and for the critic apart"""
+    weight_decay: float = 0.0
+    """AdamW's, decoupled"""
+    critic: CriticKind = "separate"
+    """separate (a trunk of its own), lora (an adapter on the frozen base), shared (the policy's trunk)"""
+    trunk_gradient: float = 0.1
+    """shared critic: the share of its gradient that reaches the trunk"""
+    rank: int = 0
+    """LoRA rank of policy and lora critic; 0 trains all weights"""
+    precision: str = "no"
+    """mixed precision: no, bf16"""
+    save_every: int = 100
+    """optimiser steps between the states that a killed run goes on from; at most a tenth of the run"""
+    explode: float = 100.0
+    """a loss so many times the largest of the first ten steps stops the run"""
+    tracker: str = "tensorboard"
+    """any tracker that accelerate knows, or none"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        least = {"batch": 1, "micro_tokens": 1, "max_length": 2, "save_every": 1, "explode": 1} | dict.fromkeys(
+            ("lr", "critic_lr", "epochs", "min_steps", "balance", "warmup", "critic_start", "weight_decay", "rank", "clip"), 0
+        )
+        for name, number in ((name, getattr(self, name)) for name in least):
+            if not least[name] <= number < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} must be a finite number of at least {least[name]}, got {number}")
+        for name, share in (("warmup", self.warmup), ("critic_start", self.critic_start)):
+            if share > 1:
+                raise ValueError(f"--{name.replace('_', '-')} is a share of the steps: wanted 0 to 1, got {share}")

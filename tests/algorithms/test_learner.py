@@ -299,7 +299,10 @@ def failing_at(step: int, value: float) -> Method:
 
 @pytest.mark.parametrize(
     ("loss", "says"),
-    [(float("nan"), "step 14: loss is nan on"), (1e5, "step 14: loss is 1e[+]05, over 100 times the largest of the first 10 steps")],
+    [
+        (float("nan"), "step 14: loss is nan on"),
+        (1e5, "step 14: loss is 1e[+]05, over 100 times the largest of the first 10 steps"),
+    ],
 )
 def test_a_fault_keeps_the_model_of_the_last_saved_step(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, loss: float, says: str

@@ -71,7 +71,7 @@ def test_more_rounds_go_on_with_a_finished_run(first: Path) -> None:
     assert meta(first)["checkpoint"] == "oreo-2"
 
 
-def test_the_first_round_s_reference_can_be_kept(first: Path, tmp_path: Path) -> None:
+def test_the_first_round_s_reference_can_be_kept(tmp_path: Path) -> None:
     """The KL to the SFT model is above 0 at the second round's first step, where the critic goes on from the first round's."""
     out = tmp_path / "run"
     pipeline(oreo.METHOD, out, rounds=2, keep_reference=True).run()
@@ -125,28 +125,6 @@ def test_a_critic_with_another_tokenizer_is_refused(first: Path, tmp_path: Path)
     with pytest.raises(ValueError, match="another tokenizer"):
         train_on_log(oreo.METHOD, oreo.Config(), Training(), first / "demos.jsonl", start, tmp_path / "x", 0, TinyConfig(vocab=300))
     assert not (tmp_path / "x").exists()
-
-
-def test_validation_plays_training_tasks_that_the_log_lacks(first: Path) -> None:
-    used = {episode.task for episode in read(first / "rollouts.jsonl").trajectories}
-    found = HeldOut(Validation(every=1, tasks=5), "math", {"split": "train", "difficulty": 1}, used)
-    assert len(set(found.tasks)) == 5
-    assert not used & set(found.tasks)
-
-
-def test_validation_may_play_another_split() -> None:
-    args = {"split": "train", "difficulty": 1}
-    train, valid = (HeldOut(Validation(every=1, tasks=5, split=split), "math", args, ()) for split in (None, "valid"))
-    assert len(valid.tasks) == 5
-    assert not set(train.tasks) & set(valid.tasks)
-
-
-def test_validation_without_a_task_left_is_refused(tmp_path: Path) -> None:
-    problems = [{"question": "What is 1 + 1?", "answer": "2"}]
-    args = {"problems": problems}
-    everything = set(HeldOut(Validation(every=1), "math", args, ()).tasks)
-    with pytest.raises(ValueError, match="none is left to validate on"):
-        HeldOut(Validation(every=1), "math", args, everything)
 
 
 def test_a_run_with_validation_says_how_well_its_model_did(first: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ learn() { # learner, log, folder, settings: trained from the SFT model
 
 grow() { # log, iterations: the SFT model's trees
     python -m rollouts.tree --env "$env" --agent "$run/sft" --split train --seed "$one" "${trees[@]}" --iterations "$2" \
-        --max-new-tokens $tokens --out "$1"
+        --max-new-tokens $tokens --parallel 64 --out "$1"
 }
 
 pipeline() { # settings: demonstrations, sft, rollouts and oreo, in $run

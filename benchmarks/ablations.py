@@ -34,8 +34,9 @@ SEARCHES = {
 def main(runs: list[Path]) -> None:
     """Print a table for each group, with the splits side by side."""
     env = json.loads((runs[0] / "config.json").read_text())["env"]
+    seeds = " ".join(run.name.rpartition("-")[2] for run in runs)
     print(
-        f"# Ablations: {env}\n\n`runs/ablations.sh --env {env}`, {len(runs)} runs. The first row of each table is the common start."
+        f'# Ablations: {env}\n\n`runs/ablations.sh --env {env} --seeds "{seeds}"`. The first row of each table is the common start.'
     )
     folders = sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()})
     for title, variants in (GROUPS | {"DVO: iterations of a tree": SEARCHES[env]}).items():

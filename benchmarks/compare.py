@@ -53,7 +53,8 @@ def main(runs: list[Path]) -> None:
     """Print the tables."""
     env = json.loads((runs[0] / "config.json").read_text())["env"]
     print(f"# The learners from one start: {env}\n")
-    print(f"`runs/compare.sh --env {env}`, {len(runs)} runs, {platform.machine()}, torch {torch.__version__}\n")
+    seeds = " ".join(run.name.rpartition("-")[2] for run in runs)
+    print(f'`runs/compare.sh --env {env} --seeds "{seeds}"`, {platform.machine()}, torch {torch.__version__}\n')
     for folder in sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()}):
         split, temperature = folder.rsplit("-", 1)
         print(f"## {split}, {'greedy' if temperature == '0' else 'sampled'}\n")

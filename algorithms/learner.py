@@ -177,7 +177,8 @@ class Learner:
         began = time.perf_counter()
         chosen = step_rows(len(self.groups), self.training.batch, self.step, self.seed)
         mine = self._share([self.groups[i] for i in chosen])
-        micros = self._micro_batches(mine)
+        parts = cut(mine, self.training.micro_tokens)
+        micros = self._batches(parts)
         point = self._reference_point([row for i in chosen for row in self.groups[i]])
         weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
         shares = weights / self._sum(weights.sum())
@@ -200,16 +201,16 @@ class Learner:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
             found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
-        self.faults.check(found, losses, cut(mine, self.training.micro_tokens))
+        self.faults.check(found, losses, parts)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
         tokens = sum(len(row) for i in chosen for row in self.groups[i])
         return found | {"tokens": tokens, "tokens_per_second": tokens / (time.perf_counter() - began)}
 
-    def _micro_batches(self, groups: Sequence[Sequence[Row]]) -> list[Batch]:
+    def _batches(self, parts: Sequence[Sequence[Row]]) -> list[Batch]:
         level = self.method.level(self.config)
-        return [collate(rows, level, self.pad).to(self.accelerator.device) for rows in cut(groups, self.training.micro_tokens)]
+        return [collate(rows, level, self.pad).to(self.accelerator.device) for rows in parts]
 
     def _validate(self) -> float:
         """Play the held-out tasks, and keep the model where it is the best so far; its success."""
@@ -237,7 +238,7 @@ class Learner:
         rows = self._share(self.method.mismatched(rows))
         total = torch.zeros(2, device=self.accelerator.device)  # the sum, and over how many
         with torch.no_grad(), self.accelerator.autocast():
-            for micro in self._micro_batches([[row] for row in rows]):
+            for micro in self._batches(cut([[row] for row in rows], self.training.micro_tokens)):
                 outputs = compute_outputs(self.model, micro, self.method, self.config)
                 assert outputs.ref_logp is not None
                 ratio = ((outputs.logp - outputs.ref_logp) * micro.mask).sum()

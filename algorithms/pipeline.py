@@ -136,8 +136,8 @@ class Pipeline:
             return
         own = method is self.method
         config, valid = (self.config, self.valid) if own else (method.config(), Validation())
-        shown = {t.task for log in (data, read(self.out / "demos.jsonl")) for t in log.trajectories}
-        held_out = held_out_tasks(valid, self.env, self.work, self.seed, shown)
+        shown = [data, read(self.out / "demos.jsonl")] if valid.every else []
+        held_out = held_out_tasks(valid, self.env, self.work, self.seed, {t.task for log in shown for t in log.trajectories})
         policy = checkpoint.load_policy(start.model, self.base)
         train(method, config, self.trainings[method.name], data, policy, start, folder, self.seed, held_out)
 

@@ -1,8 +1,9 @@
 """Named defaults: what the papers use, and what suits the tiny model and LoRA on a pretrained one.
 
 `tiny` was chosen on held-out tasks of MathReason's generator (docs/results/math.md has the numbers): a model from scratch needs
-learning rates up to a hundred times the papers', which were made for pretrained models of 1.5 to 7 billion parameters. On AlfWorld
-only SFT's and OREO's were; the others there stand to OREO's as they do on maths.
+learning rates up to a hundred times the papers', which were made for pretrained models of 1.5 to 7 billion parameters. Those of
+dpo, dro and dqo lie below every rate that was tried. On AlfWorld only SFT's and OREO's were chosen on data; the others there stand
+to OREO's about as they do on maths.
 """
 
 from __future__ import annotations

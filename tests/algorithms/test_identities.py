@@ -88,15 +88,6 @@ def test_dvo_is_the_policy_half_with_a_frozen_value_and_the_tail_v(seed: int) ->
     torch.testing.assert_close(gradient, torch.autograd.grad(by_hand, outputs.logp)[0], **EXACT)
 
 
-def test_credits_telescope() -> None:
-    """The sum of a row's credits is its return minus V(s_0): what DVO regresses onto at response level."""
-    outputs, batch = example()
-    assert outputs.value is not None
-    frozen = (outputs.value * batch.mask).detach()
-    target = (batch.reward + next_decision(frozen) - frozen) * batch.mask
-    torch.testing.assert_close(target.sum(1), batch.reward.sum(1) - frozen[:, 0], **EXACT)
-
-
 @pytest.mark.parametrize("lam", [0.0, 0.3, 0.95, 1.0])
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
 def test_the_recursion_is_the_normalised_mixture_of_n_step_returns(lam: float, gamma: float) -> None:

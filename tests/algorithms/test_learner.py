@@ -121,7 +121,7 @@ def test_pairs_stay_adjacent_in_every_micro_batch(
     made = learner(dpo.METHOD, small_lm, tokenizer, tmp_path, dpo.Config(pairs=12), batch=5, micro_tokens=60)
     assert all(len(group) == 2 and group[0].sign == 1 and group[1].sign == -1 for group in made.groups)
     assert made.steps == round(12 / 5)
-    micros = made._micro_batches(made.groups)
+    micros = made._batches(cut(made.groups, 60))
     assert len(micros) > 1
     for micro in micros:
         assert micro.sign is not None and micro.sign.tolist() == [1, -1] * (len(micro.sign) // 2)
@@ -213,6 +213,20 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
+def run_until_killed(learner: Learner, at: int) -> None:
+    """The process ends at the beginning of a step."""
+    step = learner.train_step
+
+    def train_step() -> dict[str, float]:
+        if learner.step == at:
+            raise Killed
+        return step()
+
+    learner.train_step = train_step  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        learner.run()
+
+
 def test_resuming_after_a_kill_equals_an_uninterrupted_run(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
@@ -224,16 +238,7 @@ def test_resuming_after_a_kill_equals_an_uninterrupted_run(
     whole = make("whole")
     whole.run()
     killed = make("killed")
-    step = killed.train_step
-
-    def train_step() -> dict[str, float]:
-        if killed.step == 7:
-            raise Killed
-        return step()
-
-    killed.train_step = train_step  # type: ignore[method-assign]
-    with pytest.raises(Killed):
-        killed.run()
+    run_until_killed(killed, 7)
     make("killed").run()
     (one, _), (two, _) = (load(tmp_path / name / "model") for name in ("whole", "killed"))
     for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
@@ -386,16 +391,7 @@ def test_a_killed_run_knows_its_best_checkpoint(
     first = learner(
         sft.METHOD, small_lm, tokenizer, tmp_path, held_out=Scripted(Validation(every=4), [0.1, 0.2, 0.6]), epochs=20, save_every=3
     )
-    step = first.train_step
-
-    def train_step() -> dict[str, float]:
-        if first.step == 8:
-            raise Killed
-        return step()
-
-    first.train_step = train_step  # type: ignore[method-assign]
-    with pytest.raises(Killed):
-        first.run()
+    run_until_killed(first, 8)
     again = learner(
         sft.METHOD,
         small_lm,

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,6 +47,8 @@ class Base:
     name: str
     fingerprint: str
     merged: tuple[str, ...] = ()
+    origin: str = ""
+    """what the first of all trainings began with; empty where that is `name` itself"""
 
 
 @dataclass
@@ -103,6 +105,7 @@ def save(
         "rank": model.rank,
         "trunk_gradient": model.trunk_gradient,
         "base": asdict(base) | {"merged": len(base.merged)} if model.rank else None,
+        "origin": base.origin or base.name,
         **(meta or {}),
     }
     (aside / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -138,11 +141,11 @@ def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype 
     tokenizer = AutoTokenizer.from_pretrained(path / "tokenizer")
     if not config["rank"]:
         lm = _load_weights(AutoModelForCausalLM, path / "policy", dtype)
-        return Loaded(lm, tokenizer, Base(str(path), fingerprint(lm)), config)
-    lm, origin = _load_base(path, config, base, torch.float32 if dtype == "auto" else dtype)
+        return Loaded(lm, tokenizer, Base(str(path), fingerprint(lm), origin=config.get("origin", "")), config)
+    lm, stored = _load_base(path, config, base, torch.float32 if dtype == "auto" else dtype)
     lm = _merge(lm, path / "policy")
-    merged = (*origin.merged, str(path / "policy"))
-    return Loaded(lm, tokenizer, Base(origin.name, origin.fingerprint, merged), config)
+    merged = (*stored.merged, str(path / "policy"))
+    return Loaded(lm, tokenizer, replace(stored, merged=merged), config)
 
 
 def load(
@@ -216,7 +219,7 @@ def _load_base(path: Path, config: dict[str, Any], name: str | None, dtype: torc
     merged = tuple(str(path / "merged" / str(index)) for index in range(stored["merged"]))
     for adapter in merged:
         lm = _merge(lm, Path(adapter))
-    return lm, Base(name, stored["fingerprint"], merged)
+    return lm, Base(name, stored["fingerprint"], merged, config.get("origin", ""))
 
 
 def _merge(lm: PreTrainedModel, adapter: Path) -> PreTrainedModel:

@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid
 from algorithms import sft
 from algorithms.batch import Batch, Outputs, Row
 from algorithms.job import main
-from algorithms.method import Method
+from algorithms.method import FINITE, Method, check_ranges
 from algorithms.selection import response_pairs
 
 
@@ -29,6 +29,10 @@ class Config:
     """how far the policy may go from the reference: larger stays closer"""
     pairs: int = 6
     """at most so many pairs of a task; OREO's paper has 6 (1.5B), 10 (7B) and 5 (ALFWorld)"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, beta=(0, FINITE), pairs=(1, FINITE))
 
 
 def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:

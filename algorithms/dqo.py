@@ -20,7 +20,7 @@ from algorithms import sft
 from algorithms.batch import Batch, Outputs
 from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
-from algorithms.method import Method
+from algorithms.method import FINITE, Method, check_ranges
 from algorithms.returns import literal_lambda_return, mean_over_decisions
 from algorithms.selection import training_rows
 
@@ -46,6 +46,10 @@ class Config:
     cap: float = math.e
     """largest weight of an episode"""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, beta=(0, FINITE), gamma=(0, 1), lam=(0, 1), cap=(1, FINITE))
+
 
 def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:
     """Value loss (Eq. 4.6) + policy loss (Eq. 4.7): means over rows, each a mean over its decisions times its weight.
@@ -66,7 +70,7 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
         "value_loss": value_loss,
         "policy_loss": policy_loss,
         "weight": weight.mean(),
-        "capped": (weight >= config.cap).to(weight.dtype).mean(),
+        "capped": (weight > config.cap * (1 - 1e-6)).to(weight.dtype).mean(),  # exp(log(cap)) may fall short of cap
         "value": mean_over_decisions(outputs.value * batch.mask, batch.mask),  # type: ignore[operator]  # residuals() asked for it
         "log_ratio": mean_over_decisions(found.log_ratio, batch.mask),
         "return": (batch.reward * batch.mask).sum(1).mean(),
@@ -97,6 +101,7 @@ METHOD = Method(
     rows=training_rows,
     reference=True,
     value=True,
+    behaviour=lambda config: config.weight_policy or config.weight_value,
     after=sft.METHOD,
 )
 

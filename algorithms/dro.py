@@ -15,7 +15,7 @@ from algorithms import sft
 from algorithms.batch import Batch, Outputs
 from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
-from algorithms.method import Method
+from algorithms.method import FINITE, Method, check_ranges
 from algorithms.returns import mean_over_decisions
 from algorithms.selection import training_rows
 
@@ -26,6 +26,10 @@ class Config:
 
     beta: float = 0.03
     """weight of log(pi / ref) against the reward; DQO's paper uses the same for both"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, beta=(0, FINITE))
 
 
 def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from algorithms import sft
 from algorithms.batch import Batch, Outputs
 from algorithms.job import main
-from algorithms.method import Method
+from algorithms.method import FINITE, Method, check_ranges
 from algorithms.returns import mean_over_decisions, part
 from algorithms.selection import credited_rows
 
@@ -30,6 +30,10 @@ class Config:
     """what an action is; at response level its credit is the sum, r - V(s_0)"""
     beta: float = 0.1
     """weight of log(pi / ref) against the credit"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, beta=(0, FINITE))
 
 
 def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:

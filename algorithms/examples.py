@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
 from agents.prompt import Prompt
 from algorithms.batch import Row
-from rollouts.encode import Encoded, encode, first_steps
+from rollouts.encode import Encoded, Truncated, encode, first_steps
 from rollouts.trajectory import End, Trajectory
-
-Truncated = Literal["zero", "drop"]
 
 
 def encode_rows(
@@ -19,25 +16,26 @@ def encode_rows(
 ) -> Iterator[Row]:
     """Rows of all episodes that can be learnt from, in the order of the log.
 
-    Episodes that ended by an error, or without an action, are left out. An episode cut off by a limit counts as lost
-    (`truncated="zero"`: the limit is part of the task, as in the papers) or is left out ("drop"). A row longer than
-    `max_length` keeps its first whole steps, and its return (and the sum of its process scores) moves to the last of them.
+    Episodes that ended by an error, or without an action, are left out. An episode cut off by a limit earned nothing
+    (`truncated="zero"`: the limit is part of the task, as in the papers), what it was given until then ("keep", for rewards on the
+    way), or is left out ("drop"). A row longer than `max_length` keeps its first whole steps, and its return (and the sum of its
+    process scores) moves to the last of them.
     """
     for trajectory in trajectories:
-        if trajectory.end is End.ERROR or (trajectory.end is End.TRUNCATED and truncated == "drop"):
+        if trajectory.end is End.ERROR:
             continue
-        row = encode_row(trajectory, prompt, max_length)
+        row = encode_row(trajectory, prompt, max_length, truncated)
         if row is not None:
             yield row
 
 
-def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Row | None:
+def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: Truncated = "zero") -> Row | None:
     """One episode as tokens (`rollouts.encode`). None if nothing fits.
 
     Raises:
         ValueError: the sampled ids do not say what the actions say: they are another tokenizer's. Or a process score is no number.
     """
-    found = encode(trajectory, prompt, max_length)
+    found = encode(trajectory, prompt, max_length, truncated)
     if found is None:
         return None
     steps = trajectory.steps[: found.kept]

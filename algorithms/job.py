@@ -19,16 +19,18 @@ from typing import Any, Generic, TypeVar
 
 import tyro
 
+from agents import checkpoint
 from algorithms.method import Method
 from algorithms.pipeline import Pipeline
-from algorithms.presets import OTHER_WORK, WORK, training
+from algorithms.presets import OTHER_WORK, WORK, Work, training
 from algorithms.train import Start, held_out_tasks, train_on_log
 from algorithms.training import Training
 from algorithms.validation import Validation
 from envs import ENVIRONMENTS
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
-from rollouts.resolve import parse_pairs
+from rollouts.mcts import Search
+from rollouts.resolve import parse_pairs, run_checkpoint
 
 C = TypeVar("C")
 FLAGS = ("demos", "tasks", "samples", "tree_tasks", "eval_tasks", "action_tokens")
@@ -58,7 +60,7 @@ class Args(EnvironmentArgs, Generic[C]):
     seed: int = 0
     """of everything: tokenizer and weights from scratch, samples, order of rows"""
     preset: str = "tiny"
-    """defaults of the training settings: tiny, lora (default for other models than tiny), paper"""
+    """defaults of the training settings: tiny (the default for tiny and what was trained from it), lora (for others), paper"""
     demos: int | None = None
     """pipeline: expert demonstrations, one a training task; default by environment"""
     expert_args: tuple[str, ...] = ()
@@ -69,6 +71,8 @@ class Args(EnvironmentArgs, Generic[C]):
     """pipeline: rollouts per training task"""
     tree_tasks: int | None = None
     """pipeline, learners from trees: training tasks that are searched"""
+    search: Search = field(default_factory=Search)
+    """pipeline, learners from trees: how (its seed is --seed)"""
     eval_tasks: int | None = None
     """pipeline: tasks of each split that the models are evaluated on; 0: none"""
     action_tokens: int | None = None
@@ -89,7 +93,7 @@ def main(method: Method) -> None:
 def parse(method: Method, argv: Sequence[str]) -> Args[Any]:
     """The arguments of a learner; preset and model choose the defaults that the others have (and that --help shows)."""
     model = early(argv, "--model", "tiny")
-    preset = early(argv, "--preset", "tiny" if model == "tiny" else "lora")
+    preset = early(argv, "--preset", "tiny" if _from_scratch(model) else "lora")
     env = short(early(argv, "--env", Args.env))
     default = Args(
         model=model,
@@ -97,6 +101,7 @@ def parse(method: Method, argv: Sequence[str]) -> Args[Any]:
         settings=method.config(),
         training=training(preset, method.name, env),
         sft=training(preset, "sft", env),
+        search=WORK.get(env, OTHER_WORK).search,
     )
     return tyro.cli(Args[method.config], default=default, args=argv, prog=f"python -m algorithms.{method.name}")
 
@@ -104,6 +109,14 @@ def parse(method: Method, argv: Sequence[str]) -> Args[Any]:
 def short(env: str) -> str:
     """An environment's short name, where it has one."""
     return {identifier: name for name, identifier in ENVIRONMENTS.items()}.get(env, env)
+
+
+def _from_scratch(model: str) -> bool:
+    """Whether a model is the tiny one, or was trained from it."""
+    if model == "tiny":
+        return True
+    folder = run_checkpoint(model)
+    return checkpoint.is_checkpoint(folder) and checkpoint.read_config(folder).get("origin") == "tiny"
 
 
 def early(argv: Sequence[str], flag: str, default: str) -> str:
@@ -116,10 +129,11 @@ def early(argv: Sequence[str], flag: str, default: str) -> str:
     return default
 
 
-def _check_alone(args: Args[Any]) -> None:
+def _check_alone(args: Args[Any], work: Work) -> None:
     """With a log, nothing of the pipeline's is asked for."""
     given = [name for name in (*FLAGS[:-1], "expert_args") if getattr(args, name)]
     given += [name for name in ("rounds", "keep_reference") if getattr(args, name) != getattr(Args, name)]
+    given += ["search"] if args.search != work.search else []
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(f"{flags}: the whole pipeline's, which collects its own log; leave them out, or --data")
@@ -130,9 +144,9 @@ def _run(method: Method, args: Args[Any]) -> None:
     out = args.out or Path("out", f"{method.name}-{args.env}-{args.seed}")
     chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
     expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
-    work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, **chosen)
+    work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, search=args.search, **chosen)
     if args.data is not None:
-        _check_alone(args)
+        _check_alone(args, WORK.get(short(args.env), OTHER_WORK))
         start = Start(args.model, args.base, args.reference, args.critic_from)
         held_out = partial(held_out_tasks, args.valid, args.env, work, args.seed)
         train_on_log(method, args.settings, args.training, args.data, start, out / method.name, args.seed, work.tiny, held_out)

@@ -17,9 +17,9 @@ from torch import Tensor
 from algorithms import sft
 from algorithms.batch import Batch, Outputs, Row
 from algorithms.job import main
-from algorithms.method import Method
+from algorithms.method import FINITE, Method, check_ranges
 from algorithms.returns import part
-from algorithms.selection import mismatched, signed, training_rows
+from algorithms.selection import mismatched, signed, solved_rows
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,13 @@ class Config:
     beta: float = 0.1
     """how far the policy may go from the reference: larger stays closer"""
     solved_weight: float = 1.0
-    """weight of solved episodes (lambda_D)"""
+    """weight of solved episodes (lambda_D); DVO's paper has 1.33 times that of failed ones"""
     failed_weight: float = 1.0
-    """weight of failed ones (lambda_U); DVO's paper has a ratio of 1.33 between the two"""
+    """weight of failed ones (lambda_U)"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, beta=(0, FINITE), solved_weight=(0, FINITE), failed_weight=(0, FINITE))
 
 
 def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:
@@ -62,7 +66,8 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
 
 def signed_rows(rows: Sequence[Row], config: Config, rng: random.Random) -> list[Row]:
     """All rows with their signs. Raises ValueError where none was solved."""
-    return signed(training_rows(rows))
+    solved_rows(rows)
+    return signed(rows)
 
 
 METHOD = Method(

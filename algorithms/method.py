@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,17 @@ from typing import Any, Literal
 from torch import Tensor
 
 from algorithms.batch import Batch, Level, Outputs, Row
+
+FINITE = sys.float_info.max
+
+
+def check_ranges(config: Any, **ranges: tuple[float, float]) -> None:
+    """Raise ValueError for a number of a dataclass outside its least and most; None is let pass, NaN is not."""
+    for name, (least, most) in ranges.items():
+        number = getattr(config, name)
+        if number is not None and not least <= number <= most:
+            wanted = f"of at least {least:g}" if most == FINITE else f"from {least:g} to {most:g}"
+            raise ValueError(f"--{name.replace('_', '-')} must be a finite number {wanted}, got {number}")
 
 
 def row_count(batch: Batch) -> Tensor:
@@ -49,6 +61,8 @@ class Method:
     """the KL that it needs, from its config: exact over the vocabulary, or estimated on the log's tokens"""
     weight: Callable[[Batch], Tensor] = row_count
     """a micro-batch's share of the optimiser step: what the loss is a mean over"""
+    behaviour: Callable[[Any], bool] = lambda _: False
+    """uses the log-probabilities of the policy that played the log, from its config"""
     trees: bool = False
     """its examples are paths of trees (`rollouts.tree`), whose steps have credits, when the whole pipeline runs"""
     after: Method | None = None

@@ -19,7 +19,7 @@ from algorithms import sft
 from algorithms.batch import Batch, Level, Outputs
 from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
-from algorithms.method import Method
+from algorithms.method import FINITE, Method, check_ranges
 from algorithms.returns import mean_over_decisions
 from algorithms.selection import training_rows
 
@@ -42,6 +42,10 @@ class Config:
 
     kl_estimate: Literal["exact", "k3"] = "exact"
     """exact: over the whole vocabulary; k3: exp(-log_ratio) + log_ratio - 1 on the log's tokens, cheaper and biased"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, beta=(0, FINITE), gamma=(0, 1), kl=(0, FINITE))
 
     @property
     def alpha(self) -> float:

@@ -47,7 +47,7 @@ class Work:
 
 WORK = {
     "math": Work(
-        demos=1500,
+        demos=3000,
         tasks=1500,
         samples=5,
         eval_tasks=500,
@@ -79,10 +79,12 @@ OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out=())
 
 OFFLINE = Training(lr=1e-4, critic_lr=1e-3, epochs=1, min_steps=2, batch=128, micro_tokens=4096, critic_start=0.25)
 """One pass over the tiny model's own episodes."""
+LORA = Training(lr=5e-5, critic_lr=1e-4, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=2048)
+"""Adapters on a pretrained model."""
 
 TRAINING = {
     "tiny": {
-        "sft": Training(lr=2e-3, critic_lr=0.0, epochs=8, min_steps=60, batch=64, micro_tokens=4096),
+        "sft": Training(lr=1e-3, critic_lr=0.0, epochs=3, min_steps=60, batch=16, micro_tokens=4096),
         "rejection": Training(lr=1e-3, critic_lr=0.0, epochs=6, min_steps=2, batch=64, micro_tokens=4096),
         "oreo": OFFLINE,
         "dqo": replace(OFFLINE, lr=5e-5),
@@ -115,11 +117,18 @@ TRAINING = {
         "kto": Training(lr=5e-8, critic_lr=0.0),
     },
     "lora": {
-        "sft": Training(lr=2e-4, critic_lr=0.0, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=2048),
-        "oreo": Training(lr=5e-5, critic_lr=1e-4, epochs=1, batch=32, rank=16, critic="lora", micro_tokens=2048),
+        "sft": replace(LORA, lr=2e-4, critic_lr=0.0),
+        "rejection": replace(LORA, lr=2e-4, critic_lr=0.0),
+        "oreo": LORA,
+        "dqo": replace(LORA, lr=5e-6, critic_lr=5e-5),
+        "dro": replace(LORA, lr=5e-6, critic_lr=5e-5),
+        "dpo": replace(LORA, lr=5e-6, critic_lr=0.0),
+        "step_dpo": replace(LORA, lr=5e-6, critic_lr=0.0),
+        "kto": replace(LORA, lr=5e-7, critic_lr=0.0),
+        "dvo": replace(LORA, lr=5e-6, critic_lr=0.0),
     },
 }
-"""Preset, or preset-environment -> learner -> settings. A learner without an entry takes OREO's."""
+"""Preset, or preset-environment -> learner -> settings. The critic alone (value) has no entry and takes OREO's."""
 
 
 def training(preset: str, method: str, env: str = "") -> Training:
@@ -131,4 +140,4 @@ def training(preset: str, method: str, env: str = "") -> Training:
     if preset not in TRAINING:
         raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(TRAINING)}")
     settings = TRAINING.get(f"{preset}-{env}", TRAINING[preset])
-    return settings.get(method, settings["oreo"])
+    return settings["oreo" if method == "value" else method]

@@ -16,7 +16,7 @@ from torch import Tensor
 from algorithms import sft
 from algorithms.batch import Batch, Outputs, Row
 from algorithms.job import main
-from algorithms.method import Method, action_tokens
+from algorithms.method import FINITE, Method, action_tokens, check_ranges
 from algorithms.selection import capped, distinct, solved_rows
 
 
@@ -28,6 +28,10 @@ class Config:
     """at most so many of a task, drawn at random; 0 takes all (OREO, DQO), DVO's paper 4"""
     distinct: bool = True
     """leave out episodes that say the same as another"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, per_task=(0, FINITE))
 
 
 def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:

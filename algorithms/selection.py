@@ -18,9 +18,11 @@ def training_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | 
     """Every row, for learners that learn from failures too.
 
     Raises:
-        ValueError: there is none, or none was solved (all rewards 0: nothing says what to do instead).
+        ValueError: there is none, or none earned anything: nothing says what to do instead.
     """
-    solved_rows(rows)
+    every_row(rows)
+    if not any(row.solved or any(row.reward) or any(row.process_score or ()) for row in rows):
+        solved_rows(rows)
     return list(rows)
 
 
@@ -47,7 +49,7 @@ def solved_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | No
     solved = [row for row in rows if row.solved]
     if not solved:
         raise ValueError(
-            f"no solved episode among {len(rows)} in the log (all rewards are 0): nothing can be learnt from it; "
+            f"no solved episode among {len(rows)} in the log: nothing can be learnt from it; "
             "collect more samples, or on easier tasks, or start from expert demonstrations (rollouts.collect --agent expert)"
         )
     return solved
@@ -60,11 +62,12 @@ def credited_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | 
         ValueError: some have none, or there is no row.
     """
     every_row(rows)
-    lacking = [number for number, row in enumerate(rows, 1) if row.target is None]
+    lacking = [row.task for row in rows if row.target is None]
     if lacking:
         raise ValueError(
-            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (first number {lacking[0]}): "
-            "this learner needs Step.target, which python -m rollouts.tree writes, or rollouts.credit"
+            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is of task {lacking[0]}): "
+            "this learner needs Step.target, which python -m rollouts.tree writes, or rollouts.credit (which has none for steps "
+            "beyond the length that its critic was trained on: --max-length leaves them out here)"
         )
     return list(rows)
 

@@ -18,7 +18,7 @@ from algorithms import sft
 from algorithms.batch import Batch, Outputs, Row
 from algorithms.dpo import preference_loss
 from algorithms.job import main
-from algorithms.method import Method
+from algorithms.method import FINITE, Method, check_ranges
 from algorithms.selection import step_pairs
 
 
@@ -30,6 +30,10 @@ class Config:
     """how far the policy may go from the reference: larger stays closer"""
     pairs: int = 4
     """at most so many pairs of steps of a task; DVO's paper has 4"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, beta=(0, FINITE), pairs=(1, FINITE))
 
 
 def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:

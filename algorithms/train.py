@@ -84,7 +84,7 @@ def train(
     for flag, wanted, has in (("--reference", start.reference, method.reference), ("--critic-from", start.critic, method.value)):
         if wanted and not has:
             raise ValueError(f"{method.name} has no {flag[2:].partition('-')[0]}: leave out {flag}")
-    rows = list(encode_rows(log.trajectories, Prompt(policy.tokenizer), training.max_length))
+    rows = list(encode_rows(log.trajectories, Prompt(policy.tokenizer), training.max_length, training.truncated))
     console.print(_describe(rows, len(log.trajectories)))
     models = Models(policy)
     if start.reference:
@@ -92,9 +92,19 @@ def train(
         _same_tokens(models.reference.tokenizer, policy, f"the reference {start.reference}")
     if {header.model for header in log.headers} == {checkpoint.fingerprint((models.reference or policy).lm)}:
         rows = [replace(row, logps=None) for row in rows]
+    elif method.behaviour(config) and (lacking := [row.task for row in rows if row.logps is None]):
+        console.print(
+            f"{len(lacking)} of {len(rows)} episodes have no log-probabilities (the first of task {lacking[0]}): {method.name} "
+            "takes the reference for what played them. Where another did, its weights are wrong: collect with a language "
+            "model (rollouts.collect writes them), or leave them out (--no-weight-policy --no-weight-value)"
+        )
     if start.critic:
         models.critic = _critic(start.critic, start.base, policy)
-    return Learner(method, config, training, rows, models, out, seed, held_out).run()
+    learner = Learner(method, config, training, rows, models, out, seed, held_out)
+    if len(learner.rows) != len(rows):
+        tasks, chosen = len({row.task for row in rows}), len({row.task for row in learner.rows})
+        console.print(f"{len(learner.groups)} {'pairs' if method.group == 2 else 'rows'} of them, from {chosen} of {tasks} tasks")
+    return learner.run()
 
 
 def _critic(source: str, base: str | None, policy: Loaded) -> ActorCritic:

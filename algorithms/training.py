@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from agents.model import CriticKind
+from algorithms.method import FINITE, check_ranges
+from rollouts.encode import Truncated
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Training:
     """most tokens (padding included) of one forward pass"""
     max_length: int = 2048
     """longest row; longer ones keep their first whole steps"""
+    truncated: Truncated = "zero"
+    """an episode cut off by a limit has return 0 (the limit is part of the task, as in the papers), keeps the rewards that it was
+    given (dense rewards), or is left out"""
     balance: int = 0
     """of each task at most so many solved and failed rows, no more solved than failed (OREO for 7B models: 4); 0: all rows"""
     warmup: float = 0.03
@@ -53,12 +57,6 @@ class Training:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number that makes no sense."""
-        least = {"batch": 1, "micro_tokens": 1, "max_length": 2, "save_every": 1, "explode": 1} | dict.fromkeys(
-            ("lr", "critic_lr", "epochs", "min_steps", "balance", "warmup", "critic_start", "weight_decay", "rank", "clip"), 0
-        )
-        for name, number in ((name, getattr(self, name)) for name in least):
-            if not least[name] <= number < math.inf:
-                raise ValueError(f"--{name.replace('_', '-')} must be a finite number of at least {least[name]}, got {number}")
-        for name, share in (("warmup", self.warmup), ("critic_start", self.critic_start)):
-            if share > 1:
-                raise ValueError(f"--{name.replace('_', '-')} is a share of the steps: wanted 0 to 1, got {share}")
+        check_ranges(self, **dict.fromkeys(("batch", "micro_tokens", "save_every", "explode"), (1, FINITE)), max_length=(2, FINITE))
+        several = ("lr", "critic_lr", "epochs", "min_steps", "balance", "weight_decay", "rank", "clip")
+        check_ranges(self, **dict.fromkeys(several, (0, FINITE)), warmup=(0, 1), critic_start=(0, 1), trunk_gradient=(0, FINITE))

@@ -16,7 +16,7 @@ from torch import Tensor
 from algorithms import sft
 from algorithms.batch import Batch, Level, Outputs
 from algorithms.job import main
-from algorithms.method import Method
+from algorithms.method import Method, check_ranges
 from algorithms.returns import lambda_return, mean_over_decisions
 from algorithms.selection import every_row
 
@@ -29,6 +29,10 @@ class Config:
     """V is trained before every token of the agent, before every step, or once before the response"""
     gamma: float = 1.0
     """discount of rewards from one decision to the next"""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that makes no sense."""
+        check_ranges(self, gamma=(0, 1))
 
 
 def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,6 +1,6 @@
 """The variants of `runs/ablations.sh`, each beside the default of its learner.
 
-    python benchmarks/ablations.py out/compare/math-0 out/compare/math-1 ... > docs/results/ablations-math.md
+    python -m benchmarks.ablations out/compare/math-0 out/compare/math-1 ... > docs/results/ablations-math.md
 
 Columns as in `benchmarks/compare.py`.
 """
@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from compare import read_runs, success_row  # beside this script
+from benchmarks.compare import read_runs, success_row
 
 GROUPS = {
     "DQO: lambda": ("dqo", "dqo-lam-0.95", "dqo-lam-0.5", "dqo-lam-0.95-paper"),
@@ -52,5 +52,5 @@ def main(runs: list[Path]) -> None:
 
 if __name__ == "__main__":
     if not sys.argv[1:]:
-        sys.exit("usage: python benchmarks/ablations.py RUN [RUN ...]")
+        sys.exit("usage: python -m benchmarks.ablations RUN [RUN ...]")
     main([Path(folder) for folder in sys.argv[1:]])

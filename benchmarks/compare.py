@@ -1,6 +1,6 @@
 """The learners of `runs/compare.sh` side by side: success, gain over the common start, how far they went, what they cost.
 
-    python benchmarks/compare.py out/compare/math-0 out/compare/math-1 ... > docs/results/compare-math.md
+    python -m benchmarks.compare out/compare/math-0 out/compare/math-1 ... > docs/results/compare-math.md
 
 All runs play the same tasks. Success and gain are means over tasks of what a task's mean over the runs is, with 95% intervals over
 tasks (normal; what other tasks would give); the gain's second interval, from three runs on, is over runs (Student's t; what other
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from seeds import T95  # beside this script
 
 from agents import checkpoint
 from agents.model import ActorCritic
@@ -27,6 +26,7 @@ from agents.prompt import Prompt
 from algorithms.batch import collate, gather_decisions, row_mean
 from algorithms.examples import encode_rows
 from algorithms.minibatch import cut
+from benchmarks.seeds import T95
 from rollouts.trajectory import read
 
 MODELS = {
@@ -71,6 +71,9 @@ def main(runs: list[Path]) -> None:
     for model, place in MODELS.items():
         print(cost_row(model, place, runs))
     print(f"\n{logs_line(runs)}")
+    if all((run / "compare" / "compare.seconds").exists() for run in runs):
+        minutes = [sum(map(int, (run / "compare" / "compare.seconds").read_text().split())) / 60 for run in runs]
+        print(f"\nA run took {min(minutes):.0f} to {max(minutes):.0f} minutes, everything included.")
 
 
 def read_runs(logs: Sequence[Path]) -> list[dict[str, bool]]:
@@ -159,5 +162,5 @@ def logs_line(runs: Sequence[Path]) -> str:
 
 if __name__ == "__main__":
     if not sys.argv[1:]:
-        sys.exit("usage: python benchmarks/compare.py RUN [RUN ...]")
+        sys.exit("usage: python -m benchmarks.compare RUN [RUN ...]")
     main([Path(folder) for folder in sys.argv[1:]])

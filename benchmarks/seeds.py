@@ -1,6 +1,6 @@
 """Several runs of the main job that differ in their seed -> one Markdown table with paired intervals.
 
-    python benchmarks/seeds.py out/oreo-math-{0,1,2,3,4}
+    python -m benchmarks.seeds out/oreo-math-{0,1,2,3,4}
 
 Two intervals of the last learner's gain over SFT: over tasks, pooling every seed's pairs (what another set of tasks would give),
 and over seeds, Student's t with n - 1 degrees of freedom (what another run would give).
@@ -48,5 +48,5 @@ def table(split: str, results: list[dict]) -> None:
 
 if __name__ == "__main__":
     if not sys.argv[1:]:
-        sys.exit("usage: python benchmarks/seeds.py RUN [RUN ...]")
+        sys.exit("usage: python -m benchmarks.seeds RUN [RUN ...]")
     main(sys.argv[1:])

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from agents.agent import Action, Turn
 from agents.prompt import Prompt
 from rollouts.trajectory import End, Trajectory
+
+Truncated = Literal["zero", "keep", "drop"]
+"""What an episode earned that a limit cut off: nothing, what it was given until then, or it is left out."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Encoded:
     kept: int
     """how many steps, counted up to the last that has tokens"""
     reward: tuple[float, ...]
-    """one a kept step; the last has the rewards of all that follow too, and a truncated episode earned nothing"""
+    """one a kept step; the last has the rewards of all that follow too"""
 
     @property
     def starts(self) -> dict[int, int]:
@@ -36,12 +40,17 @@ class Encoded:
         return found
 
 
-def encode(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Encoded | None:
-    """An episode as tokens: sampled ids stay as they are, other text is encoded piece by piece. None if nothing fits.
+def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: Truncated = "zero") -> Encoded | None:
+    """An episode as tokens: sampled ids stay as they are, other text is encoded piece by piece.
+
+    None if nothing fits, or for a truncated episode that is to be dropped.
 
     Raises:
         ValueError: the sampled ids do not say what the actions say: they are another tokenizer's.
     """
+    cut_off = trajectory.end is not End.TERMINATED
+    if cut_off and truncated == "drop":
+        return None
     _check_tokenizer(trajectory, prompt)
     turns = [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
     tokens: list[int] = []
@@ -58,8 +67,8 @@ def encode(trajectory: Trajectory, prompt: Prompt, max_length: int) -> Encoded |
     while step[-1] < 0:  # no decision comes after it
         tokens.pop()
         step.pop()
-    earned = trajectory.end is End.TERMINATED
-    reward = first_steps([s.reward if earned else 0.0 for s in trajectory.steps], kept)
+    lost = cut_off and truncated == "zero"
+    reward = first_steps([0.0 if lost else s.reward for s in trajectory.steps], kept)
     return Encoded(tuple(tokens), tuple(step), kept, reward)
 
 

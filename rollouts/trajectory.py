@@ -9,6 +9,7 @@ killed loses at most the line that it was writing: reading leaves that line out 
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -21,6 +22,11 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT, VERSION = "reasoning-rollouts", 1
 
@@ -139,7 +145,8 @@ class LogWriter:
     that ended by an error are not among them, so that they are played again: they are `failed`, all others `previous`.
 
     Raises:
-        LogError: what is there is no log, or was made by another environment, agent or sampler. It is left as it is.
+        LogError: what is there is no log, was made by another environment, agent or sampler, or is being written by another
+            process. It is left as it is.
     """
 
     def __init__(self, path: str | Path, header: Header) -> None:
@@ -148,12 +155,16 @@ class LogWriter:
         self.previous: list[Trajectory] = []
         self.failed: list[Trajectory] = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not self.path.exists() or self.path.stat().st_size == 0
-        if not fresh:
-            self._resume(header)
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by __exit__)
-        if fresh or self.path.stat().st_size == 0:
-            self._file.write(header.encode())
+        try:
+            _lock(self._file)
+            if self.path.stat().st_size:
+                self._resume(header)
+            if not self.path.stat().st_size:
+                self._file.write(header.encode())
+        except BaseException:
+            self._file.close()
+            raise
 
     def append(self, *trajectories: Trajectory) -> None:
         """Write episodes, whole and at once.
@@ -262,6 +273,18 @@ def _fault(trajectory: Trajectory) -> str | None:
             counts = f"{len(step.logps)} for {len(step.tokens or ())}"
             return f"expected one log-probability a token, got {counts} - at `$.steps[{index}].logps`"
     return None
+
+
+def _lock(file: io.FileIO) -> None:
+    """Keep other writers out until the file is closed. Two processes would each play all episodes, and the log hold them twice."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LogError(f"{file.name} is being written by another process: wait until it is done, or give another --out") from None
+    except OSError:
+        pass  # some network file systems have no locks
 
 
 def cut_tail(path: Path) -> int:

@@ -18,12 +18,12 @@ if [[ $model ]]; then
         --episodes $((tasks * 8)) --samples 8 "${sample[@]}" --out "$out/few.jsonl"
     python -m rollouts.collect --env math --env-args "${zero[@]}" --split train --agent "$out/few.jsonl" --out "$out/format.jsonl"
     python -m algorithms.rejection --env math --data "$out/format.jsonl" --model "$model" --per-task 4 --lr 2e-4 --out "$out"
-    start=$out/rejection preset=lora
+    start=$out/rejection
 else
     zero=(prompt=plain "${args[@]}")
-    python -m rollouts.collect --env math --env-args "${zero[@]}" --split train --agent expert --episodes 1500 --out "$out/demos.jsonl"
+    python -m rollouts.collect --env math --env-args "${zero[@]}" --split train --agent expert --episodes 3000 --out "$out/demos.jsonl"
     python -m algorithms.sft --env math --data "$out/demos.jsonl" --out "$out"
-    start=$out/sft preset=tiny
+    start=$out/sft
 fi
 
 task=(--env math --env-args "${zero[@]}")
@@ -34,7 +34,7 @@ evaluate "$start"
 for ((round = 1; round <= rounds; round++)); do # each with trees of the model that the one before left, on other samples
     python -m rollouts.tree "${task[@]}" --split train --agent "$start" --tasks "$tasks" --seed "$round" \
         "${tree[@]}" "${sample[@]}" --out "$out/round-$round/tree.jsonl"
-    python -m algorithms.dvo --env math --data "$out/round-$round/tree.jsonl" --model "$start" --preset "$preset" \
+    python -m algorithms.dvo --env math --data "$out/round-$round/tree.jsonl" --model "$start" \
         --seed "$round" --out "$out/round-$round"
     start=$out/round-$round/dvo
     evaluate "$start"

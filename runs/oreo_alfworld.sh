@@ -7,4 +7,4 @@ out=${1:-out}
 for seed in 0 1 2 3 4; do
     python -m algorithms.oreo --env alfworld --games generated --seed "$seed" --out "$out/oreo-alfworld-$seed"
 done
-python benchmarks/seeds.py "$out"/oreo-alfworld-{0,1,2,3,4}
+python -m benchmarks.seeds "$out"/oreo-alfworld-{0,1,2,3,4}

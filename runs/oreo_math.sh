@@ -6,4 +6,4 @@ out=${1:-out}
 for seed in 0 1 2 3 4; do
     python -m algorithms.oreo --env math --seed "$seed" --out "$out/oreo-math-$seed"
 done
-python benchmarks/seeds.py "$out"/oreo-math-{0,1,2,3,4}
+python -m benchmarks.seeds "$out"/oreo-math-{0,1,2,3,4}

@@ -1,7 +1,7 @@
 # What runs/compare.sh and runs/ablations.sh share; they source it, define `seed_run`, and call `study NAME`.
 #
 # study NAME runs `seed_run` for every seed, --jobs of them at a time, then writes docs/results/NAME-ENV.md by benchmarks/NAME.py. What
-# a seed prints goes to RUN/compare/NAME.txt. A command that fails ends its seed (its last lines are shown) and the study has no table.
+# a seed prints goes to RUN/compare/NAME.txt, how long it took to NAME.seconds. A command that fails ends its seed (its last lines are shown) and the study has no table.
 set -euo pipefail
 self=$(realpath "$0")
 cd "$(dirname "$self")/.."
@@ -32,11 +32,11 @@ run=$out/$env-${one-}
 study() {
     local name=$1 folders=() seed
     if [[ ${one+given} ]]; then
-        local log=$run/compare/$name.txt
+        log=$run/compare/$name.txt
         mkdir -p "$run/compare"
         echo "$env, seed $one: $log"
         exec 3>&2
-        trap '(($?)) && tail -n 20 "'"$log"'" >&3' EXIT
+        trap 'code=$?; echo $SECONDS >>"${log%.txt}.seconds"; ((code)) && tail -n 20 "$log" >&3; exit $code' EXIT
         seed_run >>"$log" 2>&1 # not behind ||, where bash goes on after a failure
         return
     fi
@@ -44,13 +44,13 @@ study() {
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + jobs - 1) / jobs))}
     xargs -n 1 -P "$jobs" "$BASH" "$self" --env "$env" --out "$out" --one <<<"$seeds"
     for seed in $seeds; do folders+=("$out/$env-$seed"); done
-    python "benchmarks/$name.py" "${folders[@]}" >"docs/results/$name-$env.part"
+    python -m "benchmarks.$name" "${folders[@]}" >"docs/results/$name-$env.part"
     mv "docs/results/$name-$env.part" "docs/results/$name-$env.md"
     cat "docs/results/$name-$env.md"
 }
 
 learn() { # learner, log, folder, settings: trained from the SFT model
-    python -m "algorithms.$1" --env "$env" --data "$2" --model "$run/sft" --preset tiny --seed "$one" --out "$3" --tracker none "${@:4}"
+    python -m "algorithms.$1" --env "$env" --data "$2" --model "$run/sft" --seed "$one" --out "$3" --tracker none "${@:4}"
 }
 
 grow() { # log, iterations: the SFT model's trees

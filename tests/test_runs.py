@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ablations import GROUPS, SEARCHES
+
 ROOT = Path(__file__).parents[1]
 STUB = """#!/bin/sh
 echo "$@" >>"$ASKED"
@@ -45,7 +47,7 @@ def test_every_learner_is_trained_and_played_for_every_seed(house: Path) -> None
         learners = {line.split()[1].removeprefix("algorithms.") for line in mine if "-m algorithms." in line}
         assert learners == {"oreo", "rejection", "dpo", "kto", "dro", "dqo", "dvo", "step_dpo"}
         assert sum("-m rollouts.evaluate" in line for line in mine) == 10 * 2
-    assert asked[-1] == f"benchmarks/compare.py {house}/out/math-0 {house}/out/math-1"
+    assert asked[-1] == f"-m benchmarks.compare {house}/out/math-0 {house}/out/math-1"
     assert (house / "docs" / "results" / "compare-math.md").exists()
 
 
@@ -61,7 +63,7 @@ def test_what_fails_ends_its_seed_and_leaves_no_table(house: Path, fails: str) -
 def test_a_table_that_fails_leaves_the_one_before(house: Path) -> None:
     table = house / "docs" / "results" / "compare-math.md"
     table.write_text("before")
-    done, _ = run(house, "compare.sh", "--env", "math", "--seeds", "0", fails="benchmarks/compare.py")
+    done, _ = run(house, "compare.sh", "--env", "math", "--seeds", "0", fails="benchmarks.compare")
     assert done.returncode != 0
     assert table.read_text() == "before"
 
@@ -71,6 +73,16 @@ def test_ablations_want_the_runs_of_the_comparison(house: Path) -> None:
     assert done.returncode != 0
     assert "runs/compare.sh --env math makes it" in done.stderr
     assert asked == []
+
+
+@pytest.mark.parametrize("env", ["math", "alfworld"])
+def test_the_ablations_play_what_their_table_shows(house: Path, env: str) -> None:
+    (house / "out" / f"{env}-0" / "sft").mkdir(parents=True)
+    done, asked = run(house, "ablations.sh", "--env", env, "--seeds", "0")
+    assert done.returncode == 0, done.stderr
+    played = {line.split("/")[-1].removesuffix(".jsonl") for line in asked if "-m rollouts.evaluate" in line}
+    shown = {label for group in (*GROUPS.values(), SEARCHES[env]) for label in group}
+    assert shown == played | {"oreo", "dqo", "dvo"}  # the comparison played these
 
 
 @pytest.mark.parametrize(

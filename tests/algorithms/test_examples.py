@@ -55,11 +55,14 @@ def test_a_character_cut_between_two_steps_is_no_fault(tokenizer: PreTrainedToke
     assert encode_row(episode(*steps), prompt, 100) is not None
 
 
-def test_a_truncated_episode_has_return_zero_or_is_dropped(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_truncated_episode_earned_nothing_or_what_it_was_given_or_is_dropped(tokenizer: PreTrainedTokenizerFast) -> None:
     prompt = Prompt(tokenizer)
     cut_off = episode(Step("see", "go", 0.5), end=End.TRUNCATED)
     (row,) = encode_rows([cut_off], prompt, 100)
     assert row.reward == (0.0,)
+    assert not row.solved
+    (row,) = encode_rows([cut_off], prompt, 100, truncated="keep")
+    assert row.reward == (0.5,)
     assert not row.solved
     assert list(encode_rows([cut_off], prompt, 100, truncated="drop")) == []
 

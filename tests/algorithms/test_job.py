@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from algorithms import oreo, sft
+from algorithms import kto, oreo, sft
 from algorithms.evaluation import evaluation_rows
 from algorithms.job import parse
 from algorithms.presets import TRAINING, WORK
@@ -133,6 +133,17 @@ def test_presets_choose_the_defaults_and_flags_override_them() -> None:
     assert (tiny.training.critic, lora.training.critic) == ("separate", "lora")
     assert (paper.training.lr, paper.training.batch, paper.settings.beta) == (5e-6, 4, 0.1)
     assert parse(sft.METHOD, ["--preset", "paper"]).training.lr == 2e-5
+
+
+@pytest.mark.parametrize("preset", ["tiny", "tiny-alfworld", "paper", "lora"])
+def test_every_learner_has_its_own_settings_in_every_preset(preset: str) -> None:
+    assert set(TRAINING[preset]) == {"sft", "rejection", "oreo", "dqo", "dro", "dpo", "step_dpo", "kto", "dvo"}
+
+
+def test_what_was_trained_from_scratch_goes_on_with_the_preset_for_it(finished: tuple[Path, str]) -> None:
+    for model in (finished[0], finished[0] / "sft", finished[0] / "init"):
+        assert parse(kto.METHOD, ["--model", str(model)]).training == TRAINING["tiny"]["kto"]
+    assert parse(kto.METHOD, ["--model", "some/hub-id"]).training == TRAINING["lora"]["kto"]
 
 
 @pytest.mark.parametrize("env", ["alfworld", "AlfWorld-v0"])

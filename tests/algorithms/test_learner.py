@@ -201,14 +201,6 @@ def test_environment_tokens_have_no_gradient(small_lm: LlamaForCausalLM, level: 
     assert torch.equal(moved, batch.decision[:, 1:] >= 0)
 
 
-def test_other_environment_text_trains_the_same_tokens(small_lm: LlamaForCausalLM) -> None:
-    one = Row((5, 6, 7, 8, 9, 10, 11, 12), (-1, -1, 0, 0, -1, -1, 1, 1), (0.0, 1.0))
-    other = Row((6, 5, 7, 8, 10, 9, 11, 12), one.step, one.reward)
-    a, b = (collate([row], "token") for row in (one, other))
-    assert torch.equal(a.decision, b.decision)
-    assert torch.equal(a.start, b.start)
-
-
 class Killed(Exception):
     """Stands for the end of the process."""
 

@@ -85,6 +85,14 @@ def test_dqo_caps_weights_from_above_only() -> None:
     assert dqo.trajectory_weight(outputs, batch, math.e).tolist() == pytest.approx([math.e, math.exp(-2.0)])
 
 
+@pytest.mark.parametrize("cap", [1.5, math.e, 7.0])
+def test_capped_weights_are_counted_in_any_precision(cap: float) -> None:
+    """One of the two rows; in float32 exp(log(7)) is less than 7."""
+    outputs, batch = example()
+    outputs.logp, outputs.ref_logp = torch.tensor([[1.0, 1.0], [-3.0, 0.0]]), torch.tensor([[-1.0, -1.0], [-1.0, 0.0]])
+    assert dqo.loss(outputs, batch, dqo.Config(cap=cap))[1]["capped"] == 0.5
+
+
 def test_dqo_takes_the_logged_policy_where_it_is_logged() -> None:
     """mu of row 1 is in the log (sums to -2.4 against log pi -2.2: weight exp(0.2)); row 2 has none: the reference, exp(0.4)."""
     outputs, batch = example()

@@ -20,42 +20,42 @@ def example(dtype: torch.dtype = torch.float64) -> tuple[Outputs, Batch]:
     outputs = Outputs(
         logp=torch.tensor([[-0.8, -1.4], [-0.6, 7.0]], dtype=dtype, requires_grad=True),
         ref_logp=torch.tensor([[-1.0, -1.0], [-1.0, 3.0]], dtype=dtype),
-        value=torch.tensor([[0.6, 0.7], [0.1, 5.0]], dtype=dtype, requires_grad=True),
+        value=torch.tensor([[0.6, 0.8], [0.1, 5.0]], dtype=dtype, requires_grad=True),
         kl=torch.tensor([0.02, 0.06], dtype=dtype, requires_grad=True),
     )
     return outputs, batch
 
 
-@pytest.mark.parametrize("level", ["token", "step", "response"])
-def test_loss_by_hand(level: str) -> None:
+@pytest.mark.parametrize(("level", "policy_loss"), [("token", 0.1475), ("step", 0.1475), ("response", 0.17)])
+def test_loss_by_hand(level: str, policy_loss: float) -> None:
     """beta = 0.5, alpha = 0.1.
 
-    Row 1: G_1 = 1 - 0.5 * -0.4 = 1.2, G_0 = 0 - 0.5 * 0.2 + 1.2 = 1.1; value loss ((0.6 - 1.1)^2 + (0.7 - 1.2)^2) / 2 = 0.25.
-    Policy residuals 0.6 + 0.1 - 0 - 1.2 = -0.5 and 0.7 - 0.2 - 1 = -0.5: 0.25.
-    At response level 0.6 + 0.5 * (0.2 - 0.4) - 1 = -0.5: 0.25 too.
+    Row 1: G_1 = 1 - 0.5 * -0.4 = 1.2, G_0 = 0 - 0.5 * 0.2 + 1.2 = 1.1; value loss ((0.6 - 1.1)^2 + (0.8 - 1.2)^2) / 2 = 0.205.
+    Policy residuals 0.6 + 0.1 - 0 - 1.2 = -0.5 and 0.8 - 0.2 - 1 = -0.4: 0.205.
+    At response level the first alone, 0.6 + 0.5 * (0.2 - 0.4) - 1 = -0.5: 0.25.
     Row 2: G_0 = -0.2; value loss 0.09; policy residual 0.1 + 0.2 = 0.3: 0.09 (the same at response level).
-    Means over rows 0.17 + 0.17; KL 0.1 * 0.04.
+    Means over rows: 0.1475 and 0.1475 (0.17); KL 0.1 * 0.04.
     """
     outputs, batch = example()
     total, metrics = loss(outputs, batch, Config(level=level, beta=0.5, kl=0.1))
-    assert total.item() == pytest.approx(0.17 + 0.17 + 0.004, abs=1e-12)
-    assert metrics["value_loss"].item() == pytest.approx(0.17, abs=1e-12)
-    assert metrics["policy_loss"].item() == pytest.approx(0.17, abs=1e-12)
+    assert total.item() == pytest.approx(0.1475 + policy_loss + 0.004, abs=1e-12)
+    assert metrics["value_loss"].item() == pytest.approx(0.1475, abs=1e-12)
+    assert metrics["policy_loss"].item() == pytest.approx(policy_loss, abs=1e-12)
     assert metrics["kl"].item() == pytest.approx(0.04, abs=1e-12)
 
 
 def test_gradients_by_hand() -> None:
-    """d policy / d logp = 2 beta residual / (n B): row 1 2 * 0.5 * -0.5 / 4 = -0.125 each, row 2 2 * 0.5 * 0.3 / 2 = 0.15.
+    """d policy / d logp = 2 beta residual / (n B): row 1 -0.5 / 4 = -0.125 and -0.4 / 4 = -0.1, row 2 0.3 / 2 = 0.15.
 
-    d value / d V = 2 (V - G) / (n B): row 1 2 * -0.5 / 4 = -0.25 each, row 2 2 * 0.3 / 2 = 0.3. d KL / d kl = alpha / B.
-    Nothing flows to decisions that are not there, and the policy loss does not reach V.
+    d value / d V = 2 (V - G) / (n B): row 1 2 * -0.5 / 4 = -0.25 and 2 * -0.4 / 4 = -0.2, row 2 2 * 0.3 / 2 = 0.3.
+    d KL / d kl = alpha / B. Nothing flows to decisions that are not there, and the policy loss does not reach V.
     """
     outputs, batch = example()
     total, _ = loss(outputs, batch, Config(beta=0.5, kl=0.1))
     logp, value, kl = torch.autograd.grad(total, [outputs.logp, outputs.value, outputs.kl])  # type: ignore[list-item]
-    expected = torch.tensor([[-0.125, -0.125], [0.15, 0.0]], dtype=torch.float64)
+    expected = torch.tensor([[-0.125, -0.1], [0.15, 0.0]], dtype=torch.float64)
     torch.testing.assert_close(logp, expected, atol=1e-12, rtol=0)
-    torch.testing.assert_close(value, torch.tensor([[-0.25, -0.25], [0.3, 0.0]], dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(value, torch.tensor([[-0.25, -0.2], [0.3, 0.0]], dtype=torch.float64), atol=1e-12, rtol=0)
     torch.testing.assert_close(kl, torch.tensor([0.05, 0.05], dtype=torch.float64), atol=1e-12, rtol=0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_a_step_that_was_credited_twice_has_the_mean() -> None:
 def test_credits_are_asked_for() -> None:
     rows = [row("t", True, 1, target=(0.5,)), row("t", False, 2)]
     for choose in (lambda: step_pairs(rows, 4, rng()), lambda: credited_rows(rows)):
-        with pytest.raises(ValueError, match=r"1 of 2 episodes have no credit.*number 2.*rollouts\.tree"):
+        with pytest.raises(ValueError, match=r"1 of 2 episodes have no credit.*of task t.*rollouts\.tree"):
             choose()
 
 
@@ -150,19 +151,31 @@ def test_nothing_solved() -> None:
             choose(log(0, 2))
 
 
+def test_failed_episodes_with_dense_rewards_are_learnt_from() -> None:
+    """What was earned on the way, or a process score, says what is better; KTO has its signs from solved episodes alone."""
+    penalised = [replace(r, reward=(-0.5,)) for r in log(0, 2)]
+    scored = [replace(r, process_score=(0.5,)) for r in log(0, 2)]
+    for rows in (penalised, scored):
+        for method in (oreo.METHOD, dqo.METHOD, dro.METHOD):
+            assert method.rows(rows, method.config(), rng()) == rows
+        with pytest.raises(ValueError, match="no solved episode among 2"):
+            kto.METHOD.rows(rows, kto.Config(), rng())
+
+
 NO_CREDITS, SAME_CREDITS = log(1, 1), [replace(r, target=(0.0,)) for r in log(1, 1)]
+LEARN_FROM_FAILURES = (oreo.METHOD, dqo.METHOD, dro.METHOD, dvo.METHOD, step_dpo.METHOD, value.METHOD)
 NEEDS: list[tuple[Method, list[Row], str]] = [
     *((m, log(0, 3), r"no solved episode among 3 .*--agent expert") for m in (sft.METHOD, oreo.METHOD, dqo.METHOD, dro.METHOD)),
     *((m, log(0, 3), r"no solved episode among 3 .*collect more samples") for m in (rejection.METHOD, kto.METHOD)),
     (dpo.METHOD, log(0, 3), r"no task of 1 has both a solved and a failed episode \(0 of 3 are solved\).*--samples 8"),
     (dpo.METHOD, log(3, 0), r"no task of 1 has both a solved and a failed episode \(3 of 3 are solved\).*--samples 8"),
-    (dvo.METHOD, NO_CREDITS, r"2 of 2 episodes have no credit .*first number 1.*python -m rollouts\.tree writes"),
-    (dvo.METHOD, [*SAME_CREDITS, *NO_CREDITS], r"2 of 4 episodes have no credit .*first number 3"),
+    (dvo.METHOD, NO_CREDITS, r"2 of 2 episodes have no credit .*the first is of task t.*python -m rollouts\.tree writes"),
+    (dvo.METHOD, [*SAME_CREDITS, *NO_CREDITS], r"2 of 4 episodes have no credit .*the first is of task t"),
     (step_dpo.METHOD, NO_CREDITS, r"2 of 2 episodes have no credit .*python -m rollouts\.tree writes"),
     (step_dpo.METHOD, SAME_CREDITS, r"no pair of steps among 2 episodes.*python -m rollouts\.tree"),
-    *((m, [], "among 0 in the log") for m in (sft.METHOD, rejection.METHOD, oreo.METHOD, dqo.METHOD, dro.METHOD, kto.METHOD)),
+    *((m, [], "among 0 in the log") for m in (sft.METHOD, rejection.METHOD, kto.METHOD)),
     (dpo.METHOD, [], "no task of 0"),
-    *((m, [], "no episode in the log that can be .*--max-length") for m in (dvo.METHOD, step_dpo.METHOD, value.METHOD)),
+    *((m, [], "no episode in the log that can be .*--max-length") for m in LEARN_FROM_FAILURES),
 ]
 
 
@@ -171,6 +184,22 @@ def test_each_learner_says_what_its_log_lacks(method: Method, rows: list[Row], m
     """How many rows, of how many, which is the first, and the command that makes what is missing."""
     with pytest.raises(ValueError, match=message):
         method.rows(rows, method.config(), rng())
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong", "message"),
+    [
+        (dqo.Config, {"lam": 1.5}, "--lam must be a finite number from 0 to 1, got 1.5"),
+        (dqo.Config, {"cap": 0.0}, "--cap must be a finite number of at least 1, got 0"),
+        (oreo.Config, {"beta": float("nan")}, "--beta must be a finite number of at least 0, got nan"),
+        (oreo.Config, {"kl": float("inf")}, "--kl must be a finite number of at least 0, got inf"),
+        (dpo.Config, {"pairs": 0}, "--pairs must be a finite number of at least 1, got 0"),
+        (kto.Config, {"failed_weight": -1.0}, "--failed-weight must be a finite number of at least 0, got -1"),
+    ],
+)
+def test_settings_that_make_no_sense(config: type[Any], wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config(**wrong)
 
 
 def test_choices_hang_on_the_seed_alone() -> None:

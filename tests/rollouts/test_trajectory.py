@@ -185,6 +185,18 @@ def test_appending_with_other_settings_is_refused(tmp_path: Path) -> None:
         LogWriter(tmp_path / "log.jsonl", Header("Env-v0", "lm", sampling={"temperature": 1.0}, model="def"))
 
 
+def test_a_log_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    code = "import sys; from rollouts.trajectory import *; LogWriter(sys.argv[1], Header('Env-v0', 'lm'))"
+    with LogWriter(path, Header("Env-v0", "lm")) as log:
+        log.append(Trajectory("Env-v0", "a", 0, (Step("o", "x", 1.0),), End.TERMINATED, "lm"))
+        other = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+        assert "is being written by another process" in other.stderr
+        log.append(Trajectory("Env-v0", "b", 0, (Step("o", "x", 1.0),), End.TERMINATED, "lm"))
+    with LogWriter(path, Header("Env-v0", "lm")) as log:
+        assert log.written == {("a", 0), ("b", 0)}
+
+
 def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
     with LogWriter(tmp_path / "log.jsonl", HEADER) as log, pytest.raises(LogError, match=r"steps\[0\].value"):
         log.append(episode(value=float("nan")))

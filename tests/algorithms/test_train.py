@@ -1,0 +1,54 @@
+"""What training one learner on one log says of the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from agents import checkpoint
+from agents.checkpoint import Base
+from agents.model import ActorCritic
+from algorithms import dpo, dqo, oreo
+from algorithms.method import Method
+from algorithms.train import Start, train_on_log
+from algorithms.training import Training
+from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory
+
+
+@pytest.fixture
+def start(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Path:
+    checkpoint.save(tmp_path / "start", ActorCritic(small_lm), tokenizer, Base("tiny", ""))
+    return tmp_path / "start"
+
+
+def said(method: Method, config: Any, start: Path, out: Path, capsys: pytest.CaptureFixture[str], *log: Trajectory) -> str:
+    """What a learner prints of the log; it takes one step."""
+    with LogWriter(out / "log.jsonl", Header("MathReason-v0", "expert")) as writer:
+        writer.append(*log)
+    capsys.readouterr()
+    train_on_log(method, config, Training(tracker="none"), out / "log.jsonl", Start(str(start)), out / method.name, 0)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def episode(task: str, seed: int, reward: float, **step: Any) -> Trajectory:
+    return Trajectory("MathReason-v0", task, seed, (Step("2 + 3?", f"#### {seed}\n", reward, **step),), End.TERMINATED, "expert")
+
+
+def test_a_log_without_log_probabilities_says_so_where_they_count(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = [episode("a", 0, 1.0), episode("b", 1, 0.0)]
+    found = said(dqo.METHOD, dqo.Config(), start, tmp_path, capsys, *log)
+    assert "2 of 2 episodes have no log-probabilities (the first of task a)" in found
+    assert "--no-weight-policy --no-weight-value" in found
+    unweighted = dqo.Config(weight_policy=False, weight_value=False)
+    for name, method, config in (("unweighted", dqo.METHOD, unweighted), ("oreo", oreo.METHOD, oreo.Config())):
+        assert "log-probabilities" not in said(method, config, start, tmp_path / name, capsys, *log)
+
+
+def test_how_many_pairs_there_are(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = [episode("a", 0, 1.0), episode("a", 1, 0.0), episode("a", 2, 0.0), episode("b", 3, 1.0), episode("c", 4, 0.0)]
+    assert "2 pairs of them, from 1 of 3 tasks" in said(dpo.METHOD, dpo.Config(), start, tmp_path, capsys, *log)

@@ -85,18 +85,18 @@ LORA = Training(lr=5e-5, critic_lr=1e-4, epochs=1, batch=32, rank=16, critic="lo
 TRAINING = {
     "tiny": {
         "sft": Training(lr=1e-3, critic_lr=0.0, epochs=3, min_steps=60, batch=16, micro_tokens=4096),
-        "rejection": Training(lr=1e-3, critic_lr=0.0, epochs=6, min_steps=2, batch=64, micro_tokens=4096),
+        "rejection": replace(OFFLINE, lr=1e-4, critic_lr=0.0, epochs=2, batch=64),
         "oreo": OFFLINE,
         "dqo": replace(OFFLINE, lr=5e-5),
         "dro": replace(OFFLINE, lr=1e-5),
         "dpo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64),
-        "step_dpo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64),
+        "step_dpo": replace(OFFLINE, lr=3e-5, critic_lr=0.0, batch=64),
         "kto": replace(OFFLINE, lr=3e-6, critic_lr=0.0),
-        "dvo": replace(OFFLINE, lr=3e-5, critic_lr=0.0, batch=64),
+        "dvo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64),
     },
     "tiny-alfworld": {
         "sft": Training(lr=2e-3, critic_lr=0.0, epochs=2, min_steps=60, batch=8, micro_tokens=4096),
-        "rejection": Training(lr=1e-3, critic_lr=0.0, epochs=2, min_steps=2, batch=8, micro_tokens=4096),
+        "rejection": replace(OFFLINE, lr=1e-4, critic_lr=0.0, epochs=2, batch=8),
         "oreo": replace(OFFLINE, lr=3e-4, batch=32),
         "dqo": replace(OFFLINE, lr=1e-4, batch=32),
         "dro": replace(OFFLINE, lr=3e-5, batch=32),

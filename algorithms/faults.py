@@ -16,7 +16,7 @@ SMALL = 0.01
 """the least measure: the first steps of a log with few solved episodes may see none, and have hardly any loss"""
 
 
-class TrainingFault(RuntimeError):
+class TrainingFault(FloatingPointError):
     """The run cannot go on."""
 
 

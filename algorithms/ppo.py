@@ -34,6 +34,7 @@ from agents.generate import Sampling
 from agents.model import ActorCritic, CriticKind
 from agents.tiny import TinyConfig
 from algorithms.evaluation import evaluation_log, evaluation_rows, report
+from algorithms.faults import TrainingFault
 from algorithms.job import early, short
 from algorithms.pipeline import claim
 from algorithms.presets import OTHER_WORK, WORK, Work
@@ -207,16 +208,25 @@ class Trainer:
             self._go_on(saved)
 
     def run(self) -> Path:
-        """Train to the end and write the checkpoint; returns its folder."""
+        """Train to the end and write the checkpoint; returns its folder.
+
+        Raises:
+            TrainingFault: an iteration left weights that are not finite; the last saved state becomes a checkpoint.
+        """
         formats: list[KVWriter] = [JsonLines(self.files.metrics, self.ppo.num_timesteps)]
         if self.tracker != "none":
             formats.append(TensorBoardOutputFormat(str(self.out.parent / "tracker" / self.out.name)))
         self.ppo.set_logger(Logger(None, formats))
         if (left := self.config.steps - self.ppo.num_timesteps) > 0:
-            with Watch(self.config.steps, self.save_state, self.config.save_every) as watch:
+            with Watch(self.config.steps, self._check, self.save_state, self.config.save_every) as watch:
                 self.ppo.learn(left, watch, reset_num_timesteps=False)
+            self._check()
             self.save_state()
         self.ppo.logger.close()
+        self._save(self.out, self.ppo.num_timesteps)
+        return self.out
+
+    def _save(self, folder: Path, step: int) -> None:
         meta = {
             "method": "ppo",
             "settings": asdict(self.config),
@@ -224,10 +234,21 @@ class Trainer:
             "proposer": asdict(self.proposer) if self.proposer else None,
             "seed": self.seed,
             "started_from": self.start.base.name,
-            "step": self.ppo.num_timesteps,
+            "step": step,
         }
-        checkpoint.save(self.out, self.model.eval(), self.start.tokenizer, self.start.base, meta)
-        return self.out
+        checkpoint.save(folder, self.model.eval(), self.start.tokenizer, self.start.base, meta)
+
+    def _check(self) -> None:
+        broken = [name for name, weight in self._trained().items() if not weight.isfinite().all()]
+        if not broken:
+            return
+        step, kept = self.ppo.num_timesteps, "no state had been saved yet"
+        if saved := self.files.load_state(self.model.lm.device):
+            self.model.load_state_dict(saved["model"], strict=False)
+            self._save(self.files.last_good, saved["step"])
+            self.files.state.unlink()
+            kept = f"the model of step {saved['step']} is kept in {self.files.last_good}"
+        raise TrainingFault(f"ppo, step {step}: {len(broken)} weights are not finite, the first {broken[0]}; {kept}; lower --lr")
 
     def save_state(self) -> None:
         """Keep the trained weights, the optimiser and how far it is."""

@@ -18,14 +18,14 @@ from rollouts.progress import bar_columns, console
 
 
 class Watch(BaseCallback):
-    """Shows how far a run of `total` steps is, and saves its state by `save()` every `save_every` iterations.
+    """Shows how far a run of `total` steps is; calls `check()` before every iteration, and `save()` before each `save_every`-th.
 
     As a context it ends the bar when training is stopped, too, which stable-baselines3 does not say.
     """
 
-    def __init__(self, total: int, save: Callable[[], None], save_every: int) -> None:
+    def __init__(self, total: int, check: Callable[[], None], save: Callable[[], None], save_every: int) -> None:
         super().__init__()
-        self.total, self.save, self.save_every, self.played = total, save, save_every, 0
+        self.total, self.check, self.save, self.save_every, self.played = total, check, save, save_every, 0
         self.bar = Progress(*bar_columns("ppo", "{task.fields[shown]}"), console=console)
         self.task = TaskID(0)
 
@@ -34,6 +34,7 @@ class Watch(BaseCallback):
         self.task = self.bar.add_task("ppo", total=self.total, completed=self.num_timesteps, shown="")
 
     def _on_rollout_start(self) -> None:
+        self.check()
         if self.played and self.played % self.save_every == 0:
             self.save()
         self.played += 1

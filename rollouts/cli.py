@@ -16,7 +16,7 @@ def run(command: Callable[[], None]) -> None:
     hf_logging.disable_progress_bar()  # a bar for each file of a checkpoint hides the bars that matter
     try:
         command()
-    except (ValueError, LookupError, OSError) as error:
+    except (ValueError, LookupError, OSError, FloatingPointError) as error:
         text = error.args[0] if isinstance(error, LookupError) and error.args else str(error)
         console.print(f"[red]{type(error).__name__}:[/red] {escape(str(text))}", soft_wrap=True)
         sys.exit(2)

@@ -17,12 +17,10 @@ done
 case $env in
 math)
     splits=(test) tasks=500 tokens=128 parallel=128
-    data=(--tasks 1000 --samples 5)
     trees=(--tasks 750) iterations=40 searches=(10 20 80)
     ;;
 alfworld)
     splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64
-    data=()
     trees=(--tasks 150 --depth 15 --rollouts 1 --shrink 1) iterations=5 searches=(10 20)
     ;;
 *) echo "unknown environment '$env': wanted --env math or --env alfworld" >&2 && exit 2 ;;
@@ -59,7 +57,7 @@ grow() { # log, iterations: the SFT model's trees
 }
 
 pipeline() { # settings: demonstrations, sft, rollouts and oreo, in $run
-    python -m algorithms.oreo --env "$env" "${data[@]}" --eval-tasks 0 --seed "$one" --out "$run" --tracker none "$@"
+    python -m algorithms.oreo --env "$env" --eval-tasks 0 --seed "$one" --out "$run" --tracker none "$@"
 }
 
 play() { # label, checkpoint: its episodes on every split, greedy and sampled

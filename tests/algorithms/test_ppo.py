@@ -20,6 +20,7 @@ from agents.choices import ChoiceEncoder, View, listed, score_choices
 from agents.features import ChoiceView
 from agents.generate import Sampling
 from agents.model import ActorCritic
+from algorithms.faults import TrainingFault
 from algorithms.ppo import Config, LimitEnds, Trainer, choice_envs, main, parse
 from algorithms.watch import JsonLines
 from envs.math_reason.env import MathReasonEnv
@@ -98,6 +99,27 @@ def test_a_checkpoint_holds_the_trained_policy_bit_for_bit(
         again, value_again = score_choices(model, *inputs, per_token=True)
     assert value is not None and value_again is not None and value.abs() > 0
     assert torch.equal(scores, again) and torch.equal(value, value_again)
+
+
+def test_weights_that_are_not_finite_stop_the_run(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """After the second of four iterations, of 128 steps each; the state of the first is what is kept."""
+    made = trainer(small_lm, tokenizer, tmp_path / "ppo", timesteps=512)
+    train, good = made.ppo.train, []
+
+    def once_too_far() -> None:
+        train()
+        good.append(made.model.lm.lm_head.weight.detach().clone())
+        if len(good) == 2:
+            made.model.lm.lm_head.weight.data[0, 0] = float("nan")
+
+    made.ppo.train = once_too_far  # type: ignore[method-assign]
+    with pytest.raises(TrainingFault, match=r"step 256: 1 weights .*of step 128 is kept in .*ppo-last-good"):
+        made.run()
+    assert not (tmp_path / "ppo").exists()
+    kept, _ = checkpoint.load(tmp_path / "ppo-last-good")
+    assert torch.equal(kept.lm.lm_head.weight, good[0])
 
 
 def test_a_checkpoint_plays_under_the_view_of_its_training(

@@ -141,12 +141,13 @@ def _check_alone(args: Args[Any], work: Work) -> None:
 
 def _run(method: Method, args: Args[Any]) -> None:
     work = WORK.get(short(args.env), OTHER_WORK)
+    if args.data is not None:
+        _check_alone(args, work)
     out = args.out or Path("out", f"{method.name}-{args.env}-{args.seed}")
     chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
     expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
     work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, search=args.search, **chosen)
     if args.data is not None:
-        _check_alone(args, WORK.get(short(args.env), OTHER_WORK))
         start = Start(args.model, args.base, args.reference, args.critic_from)
         held_out = partial(held_out_tasks, args.valid, args.env, work, args.seed)
         train_on_log(method, args.settings, args.training, args.data, start, out / method.name, args.seed, work.tiny, held_out)

@@ -1,7 +1,8 @@
 # What runs/compare.sh and runs/ablations.sh share; they source it, define `seed_run`, and call `study NAME`.
 #
 # study NAME runs `seed_run` for every seed, --jobs of them at a time, then writes docs/results/NAME-ENV.md by benchmarks/NAME.py. What
-# a seed prints goes to RUN/compare/NAME.txt, how long it took to NAME.seconds. A command that fails ends its seed (its last lines are shown) and the study has no table.
+# a seed prints goes to RUN/compare/NAME.txt, the seconds that it took to NAME.seconds (a line for each time that it was begun or gone
+# on with). A command that fails ends its seed (its last lines are shown) and the study has no table.
 set -euo pipefail
 self=$(realpath "$0")
 cd "$(dirname "$self")/.."

@@ -31,9 +31,13 @@ from rollouts.trajectory import read
 
 MODELS = {
     "sft": "sft", "sft, further": "further/rejection", "rejection": "rejection", "dpo": "dpo", "step_dpo": "step_dpo", "kto": "kto",
-    "dro": "dro", "dqo": "dqo", "dvo": "dvo", "oreo": "oreo",
+    "dro": "dro", "dqo": "dqo", "dvo": "dvo", "oreo": "oreo", "oreo, dealt": "dealt/oreo",
 }  # fmt: skip
-"""Row -> folder of the checkpoint in a run. "sft, further" is rejection's training, on the demonstrations."""
+"""Row -> folder of the checkpoint in a run."""
+CONTROLS = (
+    'Two rows are controls. "sft, further" is rejection\'s training (loss, rate, passes) on the demonstrations in place of the samples. '
+    '"oreo, dealt" is OREO on the same episodes with their outcomes dealt anew at random (`benchmarks/deal.py`): what noise alone does.'
+)
 PROBED = 256
 """Episodes of a run's log on which every policy is compared with the start."""
 
@@ -55,6 +59,7 @@ def main(runs: list[Path]) -> None:
     print(f"# The learners from one start: {env}\n")
     seeds = " ".join(run.name.rpartition("-")[2] for run in runs)
     print(f'`runs/compare.sh --env {env} --seeds "{seeds}"`, {platform.machine()}, torch {torch.__version__}\n')
+    print(f"{CONTROLS}\n")
     for folder in sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()}):
         split, temperature = folder.rsplit("-", 1)
         print(f"## {split}, {'greedy' if temperature == '0' else 'sampled'}\n")

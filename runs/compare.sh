@@ -11,9 +11,13 @@ seed_run() {
     # What rejection sampling would do with the demonstrations in place of the samples: the same loss, rate and passes.
     learn rejection "$run/demos.jsonl" "$run/further"
     for learner in rejection dpo kto dro dqo; do learn $learner "$run/rollouts.jsonl" "$run"; done
+    # What noise alone does: OREO where nothing can be learnt.
+    [[ -f $run/dealt.jsonl ]] || python -m benchmarks.deal "$run/rollouts.jsonl" "$run/dealt.jsonl" --seed "$one"
+    learn oreo "$run/dealt.jsonl" "$run/dealt"
     grow "$run/tree.jsonl" $iterations
     for learner in dvo step_dpo; do learn $learner "$run/tree.jsonl" "$run"; done
     play further "$run/further/rejection"
+    play dealt "$run/dealt/oreo"
     for model in sft oreo rejection dpo kto dro dqo dvo step_dpo; do play $model "$run/$model"; done
 }
 

@@ -46,7 +46,7 @@ def test_every_learner_is_trained_and_played_for_every_seed(house: Path) -> None
         mine = [line for line in asked if f"/out/math-{seed}" in line and "benchmarks" not in line]
         learners = {line.split()[1].removeprefix("algorithms.") for line in mine if "-m algorithms." in line}
         assert learners == {"oreo", "rejection", "dpo", "kto", "dro", "dqo", "dvo", "step_dpo"}
-        assert sum("-m rollouts.evaluate" in line for line in mine) == 10 * 2
+        assert sum("-m rollouts.evaluate" in line for line in mine) == 11 * 2
     assert asked[-1] == f"-m benchmarks.compare {house}/out/math-0 {house}/out/math-1"
     assert (house / "docs" / "results" / "compare-math.md").exists()
 

@@ -34,10 +34,9 @@ MODELS = {
     "dro": "dro", "dqo": "dqo", "dvo": "dvo", "oreo": "oreo", "oreo, dealt": "dealt/oreo",
 }  # fmt: skip
 """Row -> folder of the checkpoint in a run."""
-CONTROLS = (
-    'Two rows are controls. "sft, further" is rejection\'s training (loss, rate, passes) on the demonstrations in place of the samples. '
-    '"oreo, dealt" is OREO on the same episodes with their outcomes dealt anew at random (`benchmarks/deal.py`): what noise alone does.'
-)
+CONTROLS = """\
+Two rows are controls. "sft, further" is rejection's training (loss, rate, passes) on the demonstrations in place of the samples.
+"oreo, dealt" is OREO on the same episodes with their outcomes dealt at random (`benchmarks/deal.py`): what noise alone does."""
 PROBED = 256
 """Episodes of a run's log on which every policy is compared with the start."""
 

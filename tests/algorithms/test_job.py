@@ -153,6 +153,18 @@ def test_a_preset_may_have_settings_of_an_environment(env: str) -> None:
     assert parse(oreo.METHOD, ["--env", env, "--preset", "paper"]).training == TRAINING["paper"]["oreo"]
 
 
+def test_the_search_of_trees_has_the_environments_defaults_and_flags_of_its_own() -> None:
+    found = parse(oreo.METHOD, ["--env", "alfworld", "--search.iterations", "3"]).search
+    assert found == replace(WORK["alfworld"].search, iterations=3)
+
+
+def test_a_search_is_not_the_business_of_a_learner_with_a_log(finished: tuple[Path, str], tmp_path: Path) -> None:
+    given = ["--env", "math", "--data", str(finished[0] / "demos.jsonl"), "--search.iterations", "3", "--out", str(tmp_path)]
+    done = run("algorithms.dvo", *given)
+    assert done.returncode == 2
+    assert "--search: the whole pipeline's" in done.stdout
+
+
 def test_every_split_that_is_held_out_has_rows_of_its_own() -> None:
     work = replace(WORK["alfworld"], env_args={"games": "generated"})
     rows = {name: (args["split"], temperature) for name, (args, temperature) in evaluation_rows("alfworld", work).items()}

@@ -429,7 +429,7 @@ def test_a_learner_of_values_leaves_the_policy_as_it_was(
         ("save_every", 0, "--save-every must be"),
         ("epochs", -1.0, "--epochs must be"),
         ("lr", math.nan, "--lr must be"),
-        ("critic_start", 2.0, "--critic-start is a share of the steps: wanted 0 to 1, got 2.0"),
+        ("critic_start", 2.0, "--critic-start must be a finite number from 0 to 1, got 2.0"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(name: str, number: float, says: str) -> None:

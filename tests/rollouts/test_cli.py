@@ -1,0 +1,46 @@
+"""What a command's user sees when it fails or is stopped."""
+
+import pytest
+
+from algorithms.faults import TrainingFault
+from rollouts.cli import run
+
+
+def fail(error: BaseException):
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("--lr must be above 0, got -1"), "ValueError: --lr must be above 0, got -1"),
+        (KeyError("no checkpoint in [run]"), "KeyError: no checkpoint in [run]"),
+        (
+            FileNotFoundError(2, "No such file or directory", "demos.jsonl"),
+            "FileNotFoundError: [Errno 2] No such file or directory: 'demos.jsonl'",
+        ),
+        (TrainingFault("oreo, step 3: loss is nan"), "TrainingFault: oreo, step 3: loss is nan"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(error, line, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(fail(error))
+    assert end.value.code == 2
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).strip() == line
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(AssertionError, match="never"):
+        run(fail(AssertionError("never")))
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(capsys):
+    with pytest.raises(SystemExit) as end:
+        run(fail(KeyboardInterrupt()))
+    assert end.value.code == 130
+    shown = capsys.readouterr()
+    assert "the same command goes on" in shown.out + shown.err

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from agents.agent import Action, Agent, History
 from agents.logprob import token_log_probs
 from agents.model import ActorCritic
+from agents.packing import additive
 from agents.prompt import Prompt
 
 NONE = -1
@@ -190,9 +191,8 @@ def _hidden(model: ActorCritic, tokens: Tensor, choices: Tensor, length: Tensor)
     owner = torch.arange(1, count + 1, device=ids.device).repeat_interleave(longest)
     owner = torch.cat([torch.zeros(states, dtype=torch.long, device=ids.device), owner])
     visible = (ids >= 0)[:, None] & (position[:, None] <= position[:, :, None]) & ((owner == 0) | (owner == owner[:, None]))
-    dtype = model.lm.dtype
-    mask = torch.zeros(visible.shape, dtype=dtype, device=ids.device).masked_fill(~visible, torch.finfo(dtype).min)
-    found = model.lm.base_model(input_ids=ids.clamp(min=0), position_ids=position, attention_mask=mask[:, None], use_cache=False)
+    mask = additive(visible, model.lm.dtype)
+    found = model.lm.base_model(input_ids=ids.clamp(min=0), position_ids=position, attention_mask=mask, use_cache=False)
     return found.last_hidden_state
 
 

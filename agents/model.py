@@ -23,9 +23,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from agents.logprob import token_log_probs, token_log_probs_and_kl
+from agents.packing import Packing, additive, pack
 
 Role = Literal["policy", "reference", "critic"]
 CriticKind = Literal["separate", "lora", "shared"]
@@ -121,21 +123,21 @@ class ActorCritic(nn.Module):
             for name, parameter in mine.items():
                 parameter.copy_(theirs[name])
 
-    def hidden(self, role: Role, tokens: Tensor) -> Tensor:
-        """Final hidden states [B, T, D] of right-padded tokens [B, T] (causal, so that padding is never seen)."""
+    def hidden(self, role: Role, tokens: Tensor, packing: Packing | None = None) -> Tensor:
+        """Final hidden states [B, T, D] of tokens [B, T], right-padded (causal, so that padding is never seen), or packed."""
         if role == "reference" and self.reference is not None:
-            return self.reference.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            return _states(self.reference.base_model, tokens, packing)
         if role == "critic" and self.critic is not None:
-            return self.critic(input_ids=tokens, use_cache=False).last_hidden_state
+            return _states(self.critic, tokens, packing)
         with self._adapter(role):
-            return self.lm.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            return _states(self.lm.base_model, tokens, packing)
 
     def logits(self, hidden: Tensor, role: Role = "policy") -> Tensor:
         """Final hidden states [..., D] -> logits [..., V]."""
         lm = self.reference if role == "reference" and self.reference is not None else self.lm
         return project(lm, hidden)
 
-    def values(self, tokens: Tensor, hidden: Tensor | None = None) -> Tensor:
+    def values(self, tokens: Tensor, hidden: Tensor | None = None, packing: Packing | None = None) -> Tensor:
         """V at every position, float [B, T]; `hidden` are the policy's states [B, T, D], which the shared critic reuses.
 
         Raises:
@@ -144,8 +146,8 @@ class ActorCritic(nn.Module):
         if self.value_head is None:
             raise ValueError("this model has no value head: load a checkpoint that was trained with a critic (such as OREO's)")
         if self.critic_kind != "shared":
-            return self.value_head(self.hidden("critic", tokens))
-        hidden = self.hidden("policy", tokens) if hidden is None else hidden
+            return self.value_head(self.hidden("critic", tokens, packing))
+        hidden = self.hidden("policy", tokens, packing) if hidden is None else hidden
         return self.value_head(hidden.detach() + self.trunk_gradient * (hidden - hidden.detach()))
 
     def forward(
@@ -156,6 +158,7 @@ class ActorCritic(nn.Module):
         reference: bool = False,
         kl: bool = False,
         value: bool = False,
+        packing: Packing | None = None,
     ) -> Scores:
         """Score a batch.
 
@@ -164,14 +167,15 @@ class ActorCritic(nn.Module):
             agent: bool [B, T], True at the N tokens that the agent emitted (never at position 0).
             start: long [B, S], the position before each decision's first token.
             reference, kl, value: which of the optional scores to compute.
+            packing: the tokens' layout, to be computed on in place of the padded rows.
         """
-        hidden = self.hidden("policy", tokens)
+        hidden = self.hidden("policy", tokens, packing)
         emitted = agent[:, 1:]
         states, targets = hidden[:, :-1][emitted], tokens[:, 1:][emitted]
         ref_logp = kl_at = None
         if reference or kl:
             with torch.no_grad():
-                ref_states = self.hidden("reference", tokens)[:, :-1][emitted]
+                ref_states = self.hidden("reference", tokens, packing)[:, :-1][emitted]
         if kl:
             logp, ref_logp, kl_at = token_log_probs_and_kl(
                 states, ref_states, targets, self.logits, lambda h: self.logits(h, "reference")
@@ -181,7 +185,7 @@ class ActorCritic(nn.Module):
             if reference:
                 with torch.no_grad():
                     ref_logp = token_log_probs(ref_states, targets, lambda h: self.logits(h, "reference"))
-        found = self.values(tokens, hidden).gather(1, start) if value else None
+        found = self.values(tokens, hidden, packing).gather(1, start) if value else None
         return Scores(logp, ref_logp, kl_at, found)
 
     @contextmanager
@@ -212,6 +216,15 @@ def project(lm: PreTrainedModel, hidden: Tensor) -> Tensor:
     return logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
 
 
+def _states(trunk: nn.Module, tokens: Tensor, packing: Packing | None) -> Tensor:
+    """Final hidden states [B, T, D] of a transformer without its output layer."""
+    if packing is None:
+        return trunk(input_ids=tokens, use_cache=False).last_hidden_state
+    mask = additive(packing.visible, trunk.dtype)
+    found = trunk(input_ids=packing.tokens, position_ids=packing.position, attention_mask=mask, use_cache=False)
+    return packing.unpack(found.last_hidden_state)
+
+
 def _check_head(lm: PreTrainedModel) -> None:
     """Log-probabilities are computed from hidden states; make sure that they are the model's own."""
     probe = torch.arange(4, device=lm.device)[None] % lm.config.vocab_size
@@ -223,6 +236,24 @@ def _check_head(lm: PreTrainedModel) -> None:
             f"{type(lm).__name__} changes its logits after the output layer in a way that is not known here; "
             "its log-probabilities would be wrong, so it is refused"
         )
+
+
+def check_packing(lm: PreTrainedModel) -> None:
+    """Make sure that a model computes the same on packs as on rows: some attention takes no mask of ours, or a window of its own.
+
+    Raises:
+        ValueError: it does not.
+    """
+    config, rows = lm.config, [[0, 1, 2], [0, 1, 3, 4], [2, 1]]
+    window = getattr(config, "sliding_window", None) or set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    packing = pack(rows, width=16).to(lm.device)
+    padded = pad_sequence([torch.tensor(row, device=lm.device) for row in rows], batch_first=True)
+    there = torch.tensor([[place < len(row) for place in range(padded.shape[1])] for row in rows], device=lm.device)
+    with torch.no_grad():
+        ours, theirs = (_states(lm.base_model, padded, layout)[there].float() for layout in (packing, None))
+    if window or not torch.allclose(ours, theirs, atol=1e-2, rtol=1e-2):
+        what = f"a window ({window})" if window else f"{config._attn_implementation} attention, which takes no mask of ours,"
+        raise ValueError(f"{type(lm).__name__} has {what} and cannot be packed: leave --pack at 0")
 
 
 def _is_critic(name: str) -> bool:

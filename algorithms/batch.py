@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from agents.packing import Packing, pack
+
 Level = Literal["token", "step", "response"]
 
 
@@ -37,6 +39,10 @@ class Batch:
     """the behaviour policy's log-probability, float [B, S]; NaN where the log has none"""
     sign: Tensor | None = None
     """+1 preferred, -1 not, 0 a reference row of KTO; long [B, S]"""
+    cut: Tensor | None = None
+    """the state whose value stands for the return that a limit cut off, a position, -1 where there is none; long [B]"""
+    packing: Packing | None = None
+    """how a model computes on the tokens; None: as they are, padded"""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -56,6 +62,8 @@ class Outputs:
     """V at each decision's state, float [B, S]"""
     target_value: Tensor | None = None
     """V of a slower copy of the critic, float [B, S]; None means `value.detach()`"""
+    cut_value: Tensor | None = None
+    """V at the states of `Batch.cut`, 0 where there is none; float [B]"""
     kl: Tensor | None = None
     """exact KL(pi || ref), averaged over the row's decision tokens; float [B]"""
     reference_point: Tensor | None = None
@@ -83,16 +91,19 @@ class Row:
     """the task that was played: rows of a task can be compared"""
     sign: int | None = None
     """+1 preferred, -1 not, 0 a reference row of KTO"""
+    cut: bool = False
+    """V after the last token stands for a return that a limit cut off"""
 
     def __len__(self) -> int:
         return len(self.tokens)
 
 
-def collate(rows: Sequence[Row], level: Level, pad: int = 0) -> Batch:
+def collate(rows: Sequence[Row], level: Level, pad: int = 0, width: int = 0) -> Batch:
     """Rows -> a batch whose decisions are tokens, steps or whole responses.
 
     At token level a step's reward (and target) stands at its last token; a response has the sum of its rewards; what a step
-    without tokens earned is the step's before it. Process scores are added to the rewards (DQO, appendix A.1).
+    without tokens earned is the step's before it. Process scores are added to the rewards (DQO, appendix A.1). A `width` packs the
+    tokens (`agents.packing`).
 
     Raises:
         ValueError: no rows, an unknown level, or a row without a token of the agent.
@@ -117,6 +128,8 @@ def collate(rows: Sequence[Row], level: Level, pad: int = 0) -> Batch:
         target=stack(target) if all(row.target is not None for row in rows) else None,
         old_logp=stack(old_logp),
         sign=torch.tensor([row.sign for row in rows]) if all(row.sign is not None for row in rows) else None,
+        cut=torch.tensor([len(row) - 1 if row.cut else -1 for row in rows]) if any(row.cut for row in rows) else None,
+        packing=pack([row.tokens for row in rows], width, pad) if width else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from algorithms.batch import Batch, Outputs
-from algorithms.returns import lambda_return, mean_over_decisions, next_decision
+from algorithms.returns import earned, lambda_return, mean_over_decisions, next_decision
 
 
 class Residuals(NamedTuple):
@@ -37,9 +37,10 @@ def residuals(
     log_ratio = (outputs.logp - outputs.ref_logp) * batch.mask
     value = outputs.value * batch.mask
     slow = value.detach() if outputs.target_value is None else outputs.target_value * batch.mask
+    reward = earned(outputs, batch, gamma)
     if returns is None:
-        returns = lambda_return(batch.reward, slow, log_ratio.detach(), batch.mask, beta, gamma, lam)
-    policy = value.detach() + beta * log_ratio - batch.reward - gamma * next_decision(returns)
+        returns = lambda_return(reward, slow, log_ratio.detach(), batch.mask, beta, gamma, lam)
+    policy = value.detach() + beta * log_ratio - reward - gamma * next_decision(returns)
     return Residuals(value - returns, policy * batch.mask, log_ratio)
 
 

@@ -21,7 +21,7 @@ from algorithms.batch import Batch, Outputs
 from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
 from algorithms.method import FINITE, Method, check_ranges
-from algorithms.returns import literal_lambda_return, mean_over_decisions
+from algorithms.returns import earned, literal_lambda_return, mean_over_decisions
 from algorithms.selection import training_rows
 
 
@@ -62,7 +62,8 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     if config.lambda_return == "paper" and config.lam < 1 and outputs.value is not None and outputs.ref_logp is not None:
         ratio = (outputs.logp - outputs.ref_logp).detach()
         slow = outputs.value.detach() if outputs.target_value is None else outputs.target_value
-        returns = literal_lambda_return(batch.reward, slow, ratio, batch.mask, config.beta, config.gamma, config.lam)
+        reward = earned(outputs, batch, config.gamma)
+        returns = literal_lambda_return(reward, slow, ratio, batch.mask, config.beta, config.gamma, config.lam)
     found = residuals(outputs, batch, config.beta, config.gamma, config.lam, returns)
     value_loss = mean_square(found.value, batch.mask, weight if config.weight_value else None)
     policy_loss = mean_square(found.policy, batch.mask, weight if config.weight_policy else None)

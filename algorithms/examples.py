@@ -18,8 +18,8 @@ def encode_rows(
 
     Episodes that ended by an error, or without an action, are left out. An episode cut off by a limit earned nothing
     (`truncated="zero"`: the limit is part of the task, as in the papers), what it was given until then ("keep", for rewards on the
-    way), or is left out ("drop"). A row longer than `max_length` keeps its first whole steps, and its return (and the sum of its
-    process scores) moves to the last of them.
+    way), that and V at the cut ("bootstrap"), or is left out ("drop"). A row longer than `max_length` keeps its first whole
+    steps, and its return (and the sum of its process scores) moves to the last of them; where it is cut, V stands for the rest.
     """
     for trajectory in trajectories:
         if trajectory.end is End.ERROR:
@@ -47,6 +47,7 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int, truncate
         reward=found.reward,
         target=targets if len(targets) == len(steps) else None,
         logps=_logps(trajectory, found),
+        cut=found.cut,
         solved=trajectory.success,
         process_score=first_steps(process, found.kept) if process else None,
         task=trajectory.task,

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from agents import checkpoint
 from agents.checkpoint import Loaded
-from agents.model import ActorCritic
+from agents.model import ActorCritic, check_packing
 from algorithms.batch import Batch, Row, collate
 from algorithms.faults import Faults, TrainingFault
 from algorithms.method import Method
@@ -123,6 +123,8 @@ class Learner:
             self.training.rank,
             trunk_gradient=self.training.trunk_gradient,
         )
+        if self.training.pack:
+            check_packing(model.lm)
         if critic is not None:
             model.take_critic(critic)
         if not self.method.policy:
@@ -210,7 +212,7 @@ class Learner:
 
     def _batches(self, parts: Sequence[Sequence[Row]]) -> list[Batch]:
         level = self.method.level(self.config)
-        return [collate(rows, level, self.pad).to(self.accelerator.device) for rows in parts]
+        return [collate(rows, level, self.pad, self.training.pack).to(self.accelerator.device) for rows in parts]
 
     def _validate(self) -> float:
         """Play the held-out tasks, and keep the model where it is the best so far; its success."""

@@ -40,15 +40,22 @@ def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config
     """One forward pass: what the learner's loss needs of a batch."""
     kind = method.kl(config)
     exact = kind == "exact"
-    scores: Scores = model(batch.tokens, batch.decision >= 0, batch.start, reference=method.reference, kl=exact, value=method.value)
+    # V is read at the cuts too, as if they were the states of one more decision.
+    start = batch.start if batch.cut is None else torch.cat([batch.start, batch.cut.clamp(min=0)[:, None]], 1)
+    wanted = {"reference": method.reference, "kl": exact, "value": method.value}
+    scores: Scores = model(batch.tokens, batch.decision >= 0, start, **wanted, packing=batch.packing)
     kl = scores.kl
     if kind == "k3":
         assert scores.ref_logp is not None  # a learner with a KL has a reference
         kl = k3(scores.logp - scores.ref_logp)
+    value, cut_value = scores.value, None
+    if value is not None and batch.cut is not None:
+        value, cut_value = value[:, :-1], value[:, -1] * (batch.cut >= 0)
     return Outputs(
         logp=gather_decisions(scores.logp, batch),
         ref_logp=None if scores.ref_logp is None else gather_decisions(scores.ref_logp, batch),
-        value=None if scores.value is None else scores.value * batch.mask,
+        value=None if value is None else value * batch.mask,
+        cut_value=cut_value,
         kl=None if kl is None else row_mean(kl, batch),
     )
 

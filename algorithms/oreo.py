@@ -20,7 +20,7 @@ from algorithms.batch import Batch, Level, Outputs
 from algorithms.bellman import mean_square, residuals
 from algorithms.job import main
 from algorithms.method import FINITE, Method, check_ranges
-from algorithms.returns import mean_over_decisions
+from algorithms.returns import earned, mean_over_decisions
 from algorithms.selection import training_rows
 
 KL_OF_LEVEL = {"token": 0.01, "step": 0.1, "response": 0.3}
@@ -85,7 +85,7 @@ def _first_residual(outputs: Outputs, batch: Batch, config: Config) -> Tensor:
     """Eq. 10's residual at the first state, whose gradient flows through every token's log-ratio; float [B]."""
     assert outputs.ref_logp is not None and outputs.value is not None
     discount = config.gamma ** torch.arange(batch.mask.shape[1], device=batch.mask.device, dtype=outputs.logp.dtype)
-    soft_reward = batch.reward - config.beta * (outputs.logp - outputs.ref_logp)
+    soft_reward = earned(outputs, batch, config.gamma) - config.beta * (outputs.logp - outputs.ref_logp)
     return outputs.value[:, 0].detach() - (discount * soft_reward * batch.mask).sum(1)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from algorithms.batch import Batch, Outputs
+
 
 def lambda_return(
     reward: Tensor, value: Tensor, log_ratio: Tensor, mask: Tensor, beta: float, gamma: float = 1.0, lam: float = 1.0
@@ -32,6 +34,18 @@ def lambda_return(
             v = value[:, s]
             returns[:, s] = g
         return returns
+
+
+def earned(outputs: Outputs, batch: Batch, gamma: float = 1.0) -> Tensor:
+    """The rewards of a batch, float [B, S]; where a limit cut an episode off, the last has gamma * V of the state there too.
+
+    That is what a lambda-return needs, whatever lambda: V and G after the last decision would both be that value.
+    """
+    if outputs.cut_value is None:
+        return batch.reward
+    after = gamma * outputs.cut_value.detach()
+    last = torch.nn.functional.one_hot(batch.mask.sum(1) - 1, batch.mask.shape[1])
+    return batch.reward + last * after[:, None]
 
 
 def next_decision(x: Tensor) -> Tensor:

@@ -84,6 +84,8 @@ def train(
     for flag, wanted, has in (("--reference", start.reference, method.reference), ("--critic-from", start.critic, method.value)):
         if wanted and not has:
             raise ValueError(f"{method.name} has no {flag[2:].partition('-')[0]}: leave out {flag}")
+    if training.truncated == "bootstrap" and not method.value:
+        raise ValueError(f"{method.name} has no critic to read V at a cut from: give --truncated zero, keep or drop")
     rows = list(encode_rows(log.trajectories, Prompt(policy.tokenizer), training.max_length, training.truncated))
     console.print(_describe(rows, len(log.trajectories)))
     models = Models(policy)

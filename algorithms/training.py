@@ -25,11 +25,13 @@ class Training:
     """rows per optimiser step"""
     micro_tokens: int = 16384
     """most tokens (padding included) of one forward pass"""
+    pack: int = 0
+    """rows of unequal length share packs of so many tokens, and a prefix that they have in common is computed once; 0: padding"""
     max_length: int = 2048
     """longest row; longer ones keep their first whole steps"""
     truncated: Truncated = "zero"
     """an episode cut off by a limit has return 0 (the limit is part of the task, as in the papers), keeps the rewards that it was
-    given (dense rewards), or is left out"""
+    given (dense rewards), keeps them and has V at the cut for the rest (bootstrap; learners with a critic), or is left out"""
     balance: int = 0
     """of each task at most so many solved and failed rows, no more solved than failed (OREO for 7B models: 4); 0: all rows"""
     warmup: float = 0.03
@@ -58,5 +60,5 @@ class Training:
     def __post_init__(self) -> None:
         """Raises ValueError for a number that makes no sense."""
         check_ranges(self, **dict.fromkeys(("batch", "micro_tokens", "save_every", "explode"), (1, FINITE)), max_length=(2, FINITE))
-        several = ("lr", "critic_lr", "epochs", "min_steps", "balance", "weight_decay", "rank", "clip")
+        several = ("pack", "lr", "critic_lr", "epochs", "min_steps", "balance", "weight_decay", "rank", "clip")
         check_ranges(self, **dict.fromkeys(several, (0, FINITE)), warmup=(0, 1), critic_start=(0, 1), trunk_gradient=(0, FINITE))

@@ -17,7 +17,7 @@ from algorithms import sft
 from algorithms.batch import Batch, Level, Outputs
 from algorithms.job import main
 from algorithms.method import Method, check_ranges
-from algorithms.returns import lambda_return, mean_over_decisions
+from algorithms.returns import earned, lambda_return, mean_over_decisions
 from algorithms.selection import every_row
 
 
@@ -45,7 +45,8 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
         raise ValueError("a value head needs value in its outputs")
     value = outputs.value * batch.mask
     zeros = torch.zeros_like(value)
-    returns = lambda_return(batch.reward.to(value.dtype), zeros, zeros, batch.mask, beta=0.0, gamma=config.gamma)
+    reward = earned(outputs, batch, config.gamma).to(value.dtype)
+    returns = lambda_return(reward, zeros, zeros, batch.mask, beta=0.0, gamma=config.gamma)
     total = mean_over_decisions((value - returns) ** 2, batch.mask)
     metrics = {
         "value_loss": total,

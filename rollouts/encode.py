@@ -13,8 +13,9 @@ from agents.agent import Action, Turn
 from agents.prompt import Prompt
 from rollouts.trajectory import End, Trajectory
 
-Truncated = Literal["zero", "keep", "drop"]
-"""What an episode earned that a limit cut off: nothing, what it was given until then, or it is left out."""
+Truncated = Literal["zero", "keep", "drop", "bootstrap"]
+"""What an episode earned that a limit cut off: nothing, what it was given until then, that and the value of the state at the cut
+("bootstrap"), or it is left out ("drop")."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,15 @@ class Encoded:
     """The first whole steps of an episode: all of them, unless they are too long."""
 
     tokens: tuple[int, ...]
-    """ids, length T; the last one is the agent's"""
+    """ids, length T; the last one is the agent's, unless the episode was `cut`"""
     step: tuple[int, ...]
     """the step that each token belongs to, -1 for the environment's; length T"""
     kept: int
     """how many steps, counted up to the last that has tokens"""
     reward: tuple[float, ...]
-    """one a kept step; the last has the rewards of all that follow too"""
+    """one a kept step; the last has the rewards of all that follow too, unless the episode was `cut`"""
+    cut: bool = False
+    """the value of the state after the last token stands for what was lost"""
 
     @property
     def starts(self) -> dict[int, int]:
@@ -53,6 +56,9 @@ def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: T
         return None
     _check_tokenizer(trajectory, prompt)
     turns = [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
+    cut = cut_off and truncated == "bootstrap"
+    if cut:
+        turns.append(Turn(trajectory.final, {}))  # the state at the cut is that of an action that never came
     tokens: list[int] = []
     step: list[int] = []
     kept = 0
@@ -64,12 +70,13 @@ def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: T
         step += [-1 if piece.turn is None else piece.turn] * len(piece.tokens)
     if not kept:
         return None
-    while step[-1] < 0:  # no decision comes after it
+    while step[-1] < 0 and not cut:  # no decision comes after it
         tokens.pop()
         step.pop()
     lost = cut_off and truncated == "zero"
-    reward = first_steps([0.0 if lost else s.reward for s in trajectory.steps], kept)
-    return Encoded(tuple(tokens), tuple(step), kept, reward)
+    earned = [0.0 if lost else s.reward for s in trajectory.steps]
+    reward = tuple(earned[:kept]) if cut else first_steps(earned, kept)
+    return Encoded(tuple(tokens), tuple(step), kept, reward, cut)
 
 
 def first_steps(per_step: Sequence[float], kept: int) -> tuple[float, ...]:

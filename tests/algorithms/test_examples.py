@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from transformers import PreTrainedTokenizerFast
 
@@ -65,6 +66,32 @@ def test_a_truncated_episode_earned_nothing_or_what_it_was_given_or_is_dropped(t
     assert row.reward == (0.5,)
     assert not row.solved
     assert list(encode_rows([cut_off], prompt, 100, truncated="drop")) == []
+
+
+def test_a_truncated_episode_ends_at_the_state_that_its_value_is_read_at(tokenizer: PreTrainedTokenizerFast) -> None:
+    """After what the environment said last, where the next action would have begun; mid-message where it said nothing."""
+    prompt = Prompt(tokenizer)
+    cut_off = episode(Step("see", "go", 0.5), end=End.TRUNCATED)
+    (turns,) = encode_rows([msgspec.structs.replace(cut_off, final="there")], prompt, 100, truncated="bootstrap")
+    assert tokenizer.decode(turns.tokens) == "<|user|>see<|agent|>go<|end|><|user|>there<|agent|>"
+    assert (turns.cut, turns.reward) == (True, (0.5,))
+    (message,) = encode_rows([cut_off], prompt, 100, truncated="bootstrap")
+    assert tokenizer.decode(message.tokens) == "<|user|>see<|agent|>go"
+    (ended,) = encode_rows([episode(Step("see", "go", 0.5))], prompt, 100, truncated="bootstrap")
+    assert not ended.cut
+
+
+def test_a_cut_row_too_long_leaves_what_it_lost_to_its_value(tokenizer: PreTrainedTokenizerFast) -> None:
+    """The second step does not fit; where its reward would move to the first, V has it."""
+    prompt = Prompt(tokenizer)
+    cut_off = episode(Step("see", "go", 0.5), Step("there", "take", 0.25), end=End.TRUNCATED)
+    whole = encode_row(cut_off, prompt, 100, truncated="keep")
+    assert whole is not None
+    kept = encode_row(cut_off, prompt, len(whole) - 2, truncated="keep")
+    cut = encode_row(cut_off, prompt, len(whole) - 2, truncated="bootstrap")
+    assert kept is not None and cut is not None
+    assert (kept.reward, cut.reward) == ((0.75,), (0.5,))
+    assert tokenizer.decode(cut.tokens) == "<|user|>see<|agent|>go<|end|><|user|>there<|agent|>"
 
 
 def test_errors_and_empty_episodes_are_left_out(tokenizer: PreTrainedTokenizerFast) -> None:

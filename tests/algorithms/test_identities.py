@@ -290,6 +290,43 @@ def test_chunks_of_the_vocabulary_pass_change_nothing(
     torch.testing.assert_close(gradient_of(chunked, model), gradient_of(whole, model), **EXACT)
 
 
+@pytest.mark.parametrize("width", [1, 16, 64], ids=lambda width: f"width-{width}")
+@every_method
+def test_packed_rows_equal_padded_ones(small_lm: LlamaForCausalLM, method: Method, config: Any, width: int) -> None:
+    """A pack for every row, packs of several, all rows in one: what they share, computed once, learns from all that follows it."""
+    model = float64_model(small_lm)
+    padded = batch_of(ROWS, method, config)
+    packed = collate(ROWS, method.level(config), width=width)
+    assert packed.packing is not None and len(packed.packing.tokens) == {1: 4, 16: 2, 64: 1}[width]
+    one, other = (loss_of(model, batch, method, config) for batch in (padded, packed))
+    torch.testing.assert_close(other, one, **EXACT)
+    torch.testing.assert_close(gradient_of(other, model), gradient_of(one, model), **EXACT)
+
+
+@pytest.mark.parametrize("critic", ["lora", "shared"])
+def test_packed_rows_equal_padded_ones_for_every_critic(small_lm: LlamaForCausalLM, critic: Any) -> None:
+    model = ActorCritic(exact(small_lm), critic, reference=True, rank=4).double()
+    with torch.no_grad():
+        for parameter in (p for members in model.groups().values() for p in members):
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = [loss_of(model, collate(ROWS, "token", width=width), oreo.METHOD, oreo.Config()) for width in (0, 64)]
+    torch.testing.assert_close(found[1], found[0], **EXACT)
+    torch.testing.assert_close(*(gradient_of(loss, model) for loss in found), **EXACT)
+
+
+@pytest.mark.parametrize("width", [0, 64])
+@pytest.mark.parametrize("level", ["token", "step", "response"])
+def test_the_value_at_a_cut_is_the_state_after_the_row(small_lm: LlamaForCausalLM, level: Any, width: int) -> None:
+    model = float64_model(small_lm)
+    rows = [replace(row, cut=row.task == "a") for row in ROWS]
+    outputs = compute_outputs(model, collate(rows, level, width=width), dqo.METHOD, dqo.Config())
+    with torch.no_grad():
+        expected = [model.values(torch.tensor([row.tokens]))[0, -1] if row.cut else torch.zeros(()) for row in rows]
+    torch.testing.assert_close(outputs.cut_value, torch.stack(expected).double(), **EXACT)
+    plain = compute_outputs(model, collate(ROWS, level), dqo.METHOD, dqo.Config())
+    torch.testing.assert_close(outputs.value, plain.value, **EXACT)
+
+
 @every_method
 def test_only_what_the_agent_wrote_is_learnt(small_lm: LlamaForCausalLM, method: Method, config: Any) -> None:
     """The policy's gradient at the states whose next token is the prompt's, the environment's or padding is exactly 0."""
@@ -297,8 +334,8 @@ def test_only_what_the_agent_wrote_is_learnt(small_lm: LlamaForCausalLM, method:
     kept: list[Tensor] = []
     original = model.hidden
 
-    def hidden(role: Any, tokens: Tensor) -> Tensor:
-        found = original(role, tokens)
+    def hidden(role: Any, *where: Any) -> Tensor:
+        found = original(role, *where)
         if role == "policy" and found.requires_grad:
             found.retain_grad()
             kept.append(found)

@@ -103,6 +103,20 @@ def test_accumulation_is_exact_for_unequal_lengths(
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 
+def test_a_step_on_packs_moves_the_weights_as_a_step_on_rows(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """--pack through the whole loop, KTO's other pass included."""
+    padded, packed = (
+        gradients(shaken(learner(kto.METHOD, small_lm, tokenizer, tmp_path, micro_tokens=100, clip=1e9, pack=width)))
+        for width in (0, 64)
+    )
+    assert max(gradient.abs().max() for gradient in padded) > 1e-4
+    for one, other in zip(padded, packed, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+        assert not torch.equal(one, other)  # another order of sums: it was not the same computation
+
+
 @pytest.mark.parametrize(("method", "config"), LEARNERS, ids=lambda x: getattr(x, "name", ""))
 def test_metrics_do_not_hang_on_how_a_step_is_cut(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, method: Method, config: object

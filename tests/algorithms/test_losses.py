@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from algorithms import dpo, dqo, dro, dvo, kto, rejection, sft, step_dpo, value
+from algorithms import dpo, dqo, dro, dvo, kto, oreo, rejection, sft, step_dpo, value
 from algorithms.batch import Batch, Outputs
 
 F = torch.float64
@@ -38,7 +38,7 @@ def gradient(loss: Any, outputs: Outputs, batch: Batch, config: Any, name: str =
     return torch.autograd.grad(loss(outputs, batch, config)[0], getattr(outputs, name))[0]
 
 
-def close(found: Tensor, expected: Sequence[float] | Sequence[Sequence[float]]) -> None:
+def close(found: Tensor, expected: float | Sequence[float] | Sequence[Sequence[float]]) -> None:
     torch.testing.assert_close(found, torch.tensor(expected, dtype=F), atol=1e-12, rtol=0)
 
 
@@ -205,6 +205,39 @@ def test_the_monte_carlo_value() -> None:
     discounted = value.loss(outputs, batch, value.Config(gamma=0.5))[0].item()
     assert discounted == pytest.approx(((0.01 + 0.09) / 2 + 0.01) / 2, abs=1e-12)
     close(gradient(value.loss, outputs, batch, value.Config(), "value"), [[-0.2, -0.15], [0.1, 0.0]])
+
+
+def test_the_value_at_a_cut_stands_for_what_was_lost() -> None:
+    """gamma = 0.8, lam = 0.5, beta = 0.5; row 1 was cut off where V = 0.5, which adds 0.4 to its last reward.
+
+    u = [-0.1, 1.6]; G_1 = 1.6, G_0 = -0.1 + 0.8 * (0.5 * 0.7 + 0.5 * 1.6) = 0.82. V - G = [-0.22, -0.9]: mean square 0.4292.
+    Row 2 ended: G_0 = -0.2, V - G = 0.3: 0.09.
+    """
+    outputs, batch = example()
+    outputs.cut_value = torch.tensor([0.5, 0.0], dtype=F)
+    config = dqo.Config(beta=0.5, gamma=0.8, lam=0.5, weight_policy=False, weight_value=False)
+    assert dqo.loss(outputs, batch, config)[1]["value_loss"].item() == pytest.approx((0.4292 + 0.09) / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("module", "config"),
+    [
+        (oreo, oreo.Config(kl=0.0, gamma=0.8)),
+        (oreo, oreo.Config(kl=0.0, gamma=0.8, level="response")),
+        (dqo, dqo.Config(gamma=0.8, lam=0.5, lambda_return="paper")),
+        (dro, dro.Config()),
+        (value, value.Config(gamma=0.8)),
+    ],
+)
+def test_no_gradient_flows_through_the_value_at_a_cut(module: Any, config: Any) -> None:
+    """It is a reward like any other: gamma * V more at the last decision."""
+    outputs, batch = example()
+    outputs.cut_value = torch.tensor([0.5, 0.0], dtype=F, requires_grad=True)
+    total, _ = module.loss(outputs, batch, config)
+    more = replace(batch, reward=batch.reward + torch.tensor([[0.0, 0.5 * getattr(config, "gamma", 1.0)], [0.0, 0.0]], dtype=F))
+    expected, _ = module.loss(replace(outputs, cut_value=None), more, config)
+    close(total, expected.item())
+    assert torch.autograd.grad(total, outputs.cut_value, allow_unused=True) == (None,)
 
 
 @pytest.mark.parametrize("module", [dqo, dro, dvo, dpo, kto, value])

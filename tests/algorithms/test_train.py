@@ -49,6 +49,14 @@ def test_a_log_without_log_probabilities_says_so_where_they_count(
         assert "log-probabilities" not in said(method, config, start, tmp_path / name, capsys, *log)
 
 
+def test_a_learner_without_a_critic_has_no_value_at_a_cut(start: Path, tmp_path: Path) -> None:
+    with LogWriter(tmp_path / "log.jsonl", Header("MathReason-v0", "expert")) as writer:
+        writer.append(episode("a", 0, 1.0))
+    with pytest.raises(ValueError, match="dpo has no critic to read V at a cut from: give --truncated zero, keep or drop"):
+        settings = Training(tracker="none", truncated="bootstrap")
+        train_on_log(dpo.METHOD, dpo.Config(), settings, tmp_path / "log.jsonl", Start(str(start)), tmp_path / "dpo", 0)
+
+
 def test_how_many_pairs_there_are(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = [episode("a", 0, 1.0), episode("a", 1, 0.0), episode("a", 2, 0.0), episode("b", 3, 1.0), episode("c", 4, 0.0)]
     assert "2 pairs of them, from 1 of 3 tasks" in said(dpo.METHOD, dpo.Config(), start, tmp_path, capsys, *log)

@@ -2,7 +2,7 @@
 
 `tiny` was chosen on held-out tasks (the numbers: docs/results/math.md, alfworld.md): a model from scratch needs learning rates
 up to a hundred times the papers', which were made for pretrained models of 1.5 to 7 billion parameters. On maths those of dqo, dro,
-dpo and kto lie below every rate that was tried, as rejection's does on AlfWorld: what was tried lost success. `lora` has SFT's and
+dpo, step_dpo and kto lie below every rate that was tried, as rejection's does on AlfWorld: what was tried lost success. `lora` has SFT's and
 OREO's rate from runs of a 135-million-parameter model; the others stand to OREO's as in the papers, and were not tried.
 """
 
@@ -89,8 +89,8 @@ TRAINING = {
         "oreo": OFFLINE,
         "dqo": replace(OFFLINE, lr=5e-5),
         "dro": replace(OFFLINE, lr=1e-5),
-        "dpo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64),
-        "step_dpo": replace(OFFLINE, lr=3e-5, critic_lr=0.0, batch=64),
+        "dpo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64, pack=256),
+        "step_dpo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64, pack=256),
         "kto": replace(OFFLINE, lr=3e-6, critic_lr=0.0),
         "dvo": replace(OFFLINE, lr=1e-5, critic_lr=0.0, batch=64),
     },

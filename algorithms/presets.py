@@ -48,7 +48,7 @@ class Work:
 WORK = {
     "math": Work(
         demos=3000,
-        tasks=1000,
+        tasks=3000,
         samples=5,
         eval_tasks=500,
         held_out=("test",),

@@ -35,7 +35,8 @@ MODELS = {
 }  # fmt: skip
 """Row -> folder of the checkpoint in a run."""
 CONTROLS = """\
-Two rows are controls. "sft, further" is rejection's training (loss, rate, passes) on the demonstrations in place of the samples.
+Two rows are controls. "sft, further" is rejection's training (loss, rate, passes) on demonstrations (maths: 3,000, AlfWorld: 500)
+in place of the samples.
 "oreo, dealt" is OREO on the same episodes with their outcomes dealt at random (`benchmarks/deal.py`): what noise alone does."""
 PROBED = 256
 """Episodes of a run's log on which every policy is compared with the start."""

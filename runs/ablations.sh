@@ -6,11 +6,11 @@ source "$(dirname "$(realpath "$0")")/study.sh"
 
 variant() { # label, learner, log, settings
     learn "$2" "$3" "$run/ablations/$1" "${@:4}"
-    play "$1" "$run/ablations/$1/$2"
+    models+=("$1=ablations/$1/$2")
 }
 
 seed_run() {
-    local rollouts=$run/rollouts.jsonl tree lam level beta kl n
+    local rollouts=$run/rollouts.jsonl tree lam level beta kl n models=()
     [[ -d $run/sft ]] || { echo "no run in $run: runs/compare.sh --env $env makes it" && exit 2; }
     for lam in 0.95 0.5; do variant dqo-lam-$lam dqo "$rollouts" --lam $lam; done
     variant dqo-lam-0.95-paper dqo "$rollouts" --lam 0.95 --lambda-return paper
@@ -29,7 +29,7 @@ seed_run() {
         variant "dvo-iterations-$n" dvo "$tree"
     done
     pipeline --rounds 3
-    for n in 2 3; do play oreo-round-$n "$run/oreo-$n"; done
+    play "${models[@]}" oreo-round-2=oreo-2 oreo-round-3=oreo-3
 }
 
 study ablations

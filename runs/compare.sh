@@ -6,19 +6,20 @@
 source "$(dirname "$(realpath "$0")")/study.sh"
 
 seed_run() {
-    local learner model
+    local learner models
     pipeline
-    # What rejection sampling would do with the demonstrations in place of the samples: the same loss, rate and passes.
-    learn rejection "$run/demos.jsonl" "$run/further"
+    # What rejection sampling would do with demonstrations in place of the samples: the same loss, rate and passes.
+    head -n $((further + 1)) "$run/demos.jsonl" >"$run/further.jsonl" # the first line is the log's header
+    learn rejection "$run/further.jsonl" "$run/further"
     for learner in rejection dpo kto dro dqo; do learn $learner "$run/rollouts.jsonl" "$run"; done
     # What noise alone does: OREO where nothing can be learnt.
     [[ -f $run/dealt.jsonl ]] || python -m benchmarks.deal "$run/rollouts.jsonl" "$run/dealt.jsonl" --seed "$one"
     learn oreo "$run/dealt.jsonl" "$run/dealt"
     grow "$run/tree.jsonl" $iterations
     for learner in dvo step_dpo; do learn $learner "$run/tree.jsonl" "$run"; done
-    play further "$run/further/rejection"
-    play dealt "$run/dealt/oreo"
-    for model in sft oreo rejection dpo kto dro dqo dvo step_dpo; do play $model "$run/$model"; done
+    models=(further=further/rejection dealt=dealt/oreo)
+    for learner in sft oreo rejection dpo kto dro dqo dvo step_dpo; do models+=("$learner=$learner"); done
+    play "${models[@]}"
 }
 
 study compare

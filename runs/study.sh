@@ -17,11 +17,11 @@ done
 [[ $jobs =~ ^[1-9][0-9]*$ ]] || { echo "--jobs must be at least 1, got $jobs" >&2 && exit 2; }
 case $env in
 math)
-    splits=(test) tasks=500 tokens=128 parallel=128
+    splits=(test) tasks=500 tokens=128 parallel=128 played=1000 further=3000
     trees=(--tasks 750) iterations=40 searches=(10 20 80)
     ;;
 alfworld)
-    splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64
+    splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 played=300 further=500
     trees=(--tasks 150 --depth 15 --rollouts 1 --shrink 1) iterations=5 searches=(10 20)
     ;;
 *) echo "unknown environment '$env': wanted --env math or --env alfworld" >&2 && exit 2 ;;
@@ -58,15 +58,10 @@ grow() { # log, iterations: the SFT model's trees
 }
 
 pipeline() { # settings: demonstrations, sft, rollouts and oreo, in $run
-    python -m algorithms.oreo --env "$env" --eval-tasks 0 --seed "$one" --out "$run" --tracker none "$@"
+    python -m algorithms.oreo --env "$env" --tasks $played --eval-tasks 0 --seed "$one" --out "$run" --tracker none "$@"
 }
 
-play() { # label, checkpoint: its episodes on every split, greedy and sampled
-    local split temperature
-    for split in "${splits[@]}"; do
-        for temperature in 0 1; do
-            python -m rollouts.evaluate "$2" --env "$env" --split "$split" --episodes $tasks --temperature $temperature \
-                --max-new-tokens $tokens --parallel $parallel --seed "$one" --log "$run/compare/$split-$temperature/$1.jsonl"
-        done
-    done
+play() { # LABEL=CHECKPOINT ...: their episodes on every split, greedy and sampled
+    python -m benchmarks.play "$run" "$@" --env "$env" --splits "${splits[@]}" --tasks $tasks --max-new-tokens $tokens \
+        --parallel $parallel --seed "$one"
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablations import GROUPS, SEARCHES
+from benchmarks.compare import MODELS
 
 ROOT = Path(__file__).parents[1]
 STUB = """#!/bin/sh
@@ -27,6 +28,9 @@ def house(tmp_path: Path) -> Path:
     stub = tmp_path / "bin" / "python"
     stub.write_text(STUB)
     stub.chmod(0o755)
+    for run in ("math-0", "math-1", "alfworld-3"):
+        (tmp_path / "out" / run).mkdir(parents=True)
+        (tmp_path / "out" / run / "demos.jsonl").write_text("header\nepisode\n")
     return tmp_path
 
 
@@ -39,19 +43,25 @@ def run(house: Path, script: str, *args: str, fails: str = "no such words") -> t
     return done, asked.read_text().splitlines() if asked.exists() else []
 
 
+def played_labels(line: str) -> dict[str, str]:
+    """Label -> checkpoint of a call of benchmarks.play."""
+    return dict(word.split("=") for word in line.split() if "=" in word)
+
+
 def test_every_learner_is_trained_and_played_for_every_seed(house: Path) -> None:
     done, asked = run(house, "compare.sh", "--env", "math", "--seeds", "0 1")
     assert done.returncode == 0, done.stderr
     for seed in ("0", "1"):
-        mine = [line for line in asked if f"/out/math-{seed}" in line and "benchmarks" not in line]
+        mine = [line for line in asked if f"/out/math-{seed}" in line]
         learners = {line.split()[1].removeprefix("algorithms.") for line in mine if "-m algorithms." in line}
         assert learners == {"oreo", "rejection", "dpo", "kto", "dro", "dqo", "dvo", "step_dpo"}
-        assert sum("-m rollouts.evaluate" in line for line in mine) == 11 * 2
+        (played,) = [played_labels(line) for line in mine if "-m benchmarks.play" in line]
+        assert played == {place.partition("/")[0]: place for place in MODELS.values()}
     assert asked[-1] == f"-m benchmarks.compare {house}/out/math-0 {house}/out/math-1"
     assert (house / "docs" / "results" / "compare-math.md").exists()
 
 
-@pytest.mark.parametrize("fails", ["algorithms.dqo", "rollouts.tree", "rollouts.evaluate"])
+@pytest.mark.parametrize("fails", ["algorithms.dqo", "rollouts.tree", "benchmarks.play"])
 def test_what_fails_ends_its_seed_and_leaves_no_table(house: Path, fails: str) -> None:
     done, asked = run(house, "compare.sh", "--env", "alfworld", "--seeds", "3", "--jobs", "1", fails=fails)
     assert done.returncode != 0
@@ -77,12 +87,12 @@ def test_ablations_want_the_runs_of_the_comparison(house: Path) -> None:
 
 @pytest.mark.parametrize("env", ["math", "alfworld"])
 def test_the_ablations_play_what_their_table_shows(house: Path, env: str) -> None:
-    (house / "out" / f"{env}-0" / "sft").mkdir(parents=True)
+    (house / "out" / f"{env}-0" / "sft").mkdir(parents=True, exist_ok=True)
     done, asked = run(house, "ablations.sh", "--env", env, "--seeds", "0")
     assert done.returncode == 0, done.stderr
-    played = {line.split("/")[-1].removesuffix(".jsonl") for line in asked if "-m rollouts.evaluate" in line}
+    (played,) = [played_labels(line) for line in asked if "-m benchmarks.play" in line]
     shown = {label for group in (*GROUPS.values(), SEARCHES[env]) for label in group}
-    assert shown == played | {"oreo", "dqo", "dvo"}  # the comparison played these
+    assert shown == set(played) | {"oreo", "dqo", "dvo"}  # the comparison played these
 
 
 @pytest.mark.parametrize(

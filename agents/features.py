@@ -10,6 +10,8 @@ so that no mask has to travel beside it (and stable-baselines3's own PPO and A2C
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -20,6 +22,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor, nn
 
 from agents.agent import Action, History, Turn
@@ -55,15 +59,14 @@ class ChoiceView(gym.Env[Observation, np.int64]):
             }
         )
         self.action_space = spaces.Discrete(view.max_choices)
-        self._history = History("", 0)
+        self.history = History("", 0)
         self._offered: list[Action] = []
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Reset the text environment with the same arguments."""
-        super().reset(seed=seed)
-        text, info = self.env.reset(seed=seed, options=options)
-        self._history = History(str(info.get("task", "")), int(self.np_random.integers(2**32)), [Turn(text, info)])
-        return self._observe(info)
+        info = self.begin(seed, options)
+        observation = self.show(self.offer([self.history])[0])
+        return observation, info | {"offered": self._texts()}
 
     def step(self, action: SupportsIndex) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Give the environment the text that was picked.
@@ -72,6 +75,19 @@ class ChoiceView(gym.Env[Observation, np.int64]):
             ValueError: a number that is not on offer.
             gymnasium.error.ResetNeeded: no episode is running.
         """
+        reward, terminated, truncated, info = self.move(action)
+        observation = self.show([] if terminated or truncated else self.offer([self.history])[0])
+        return observation, reward, terminated, truncated, info | {"offered": self._texts()}
+
+    def begin(self, seed: int | None = None, options: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Begin an episode without offering anything yet; its info."""
+        super().reset(seed=seed)
+        text, info = self.env.reset(seed=seed, options=options)
+        self.history = History(str(info.get("task", "")), int(self.np_random.integers(2**32)), [Turn(text, info)])
+        return info
+
+    def move(self, action: SupportsIndex) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Take a step without offering anything yet: reward, terminated, truncated, info. Raises as `step`."""
         if not self._offered:
             raise gym.error.ResetNeeded("the episode is over, or none was begun: call reset() before step()")
         if not 0 <= index(action) < len(self._offered):
@@ -81,10 +97,15 @@ class ChoiceView(gym.Env[Observation, np.int64]):
             )
         chosen = self._offered[index(action)]
         text, reward, terminated, truncated, info = self.env.step(chosen.text)
-        self._history.turns[-1].action = chosen
-        self._history.turns.append(Turn(text, info))
-        observation, info = self._observe(info, over=terminated or truncated)
-        return observation, float(reward), terminated, truncated, info
+        self.history.turns[-1].action = chosen
+        self.history.turns.append(Turn(text, info))
+        return float(reward), terminated, truncated, info
+
+    def show(self, offered: list[Action]) -> Observation:
+        """Offer these actions; what is observed then."""
+        self._offered = offered
+        tokens, choices = self.encoder.encode(self.history, offered)
+        return {"tokens": tokens, "choices": choices}
 
     def action_masks(self) -> np.ndarray:
         """Which actions are on offer, bool [max_choices]; the name that sb3-contrib's MaskablePPO asks for."""
@@ -94,10 +115,55 @@ class ChoiceView(gym.Env[Observation, np.int64]):
         """Close the text environment."""
         self.env.close()
 
-    def _observe(self, info: dict[str, Any], over: bool = False) -> tuple[Observation, dict[str, Any]]:
-        self._offered = [] if over else self.offer([self._history])[0]
-        tokens, choices = self.encoder.encode(self._history, self._offered)
-        return {"tokens": tokens, "choices": choices}, {**info, "offered": tuple(action.text for action in self._offered)}
+    def _texts(self) -> tuple[str, ...]:
+        return tuple(action.text for action in self._offered)
+
+
+class ChoiceVecEnv(DummyVecEnv):
+    """Choice views side by side for stable-baselines3, with one offer a step for all: a model that proposes samples one batch.
+
+    The limit of steps is part of the task, as in the papers: what it cuts off has ended, and PPO puts no V in the place of what did
+    not come.
+    """
+
+    envs: list[ChoiceView]  # type: ignore[assignment]
+
+    def __init__(self, views: Sequence[ChoiceView]) -> None:
+        """Raises ValueError where the views have different rules of what they offer."""
+        if len({id(view.offer) for view in views}) != 1:
+            raise ValueError(
+                f"{len(views)} views with different offers: wanted one offer for all of them, which is asked once a step"
+            )
+        super().__init__([partial(_itself, view) for view in views])
+
+    def reset(self) -> VecEnvObs:
+        """Begin an episode in every view."""
+        for place, view in enumerate(self.envs):
+            self.reset_infos[place] = view.begin(self._seeds[place], self._options[place] or None)
+        self._reset_seeds()
+        self._reset_options()
+        return self._offer()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Take a step in every view, and begin an episode where one has ended."""
+        for place, view in enumerate(self.envs):
+            reward, terminated, truncated, info = view.move(self.actions[place])
+            self.buf_rews[place], self.buf_dones[place] = reward, terminated or truncated
+            self.buf_infos[place] = info | {"TimeLimit.truncated": False}
+            if self.buf_dones[place]:
+                self.buf_infos[place]["terminal_observation"] = view.show([])
+                self.reset_infos[place] = view.begin()
+        return self._offer(), self.buf_rews.copy(), self.buf_dones.copy(), self.buf_infos.copy()
+
+    def _offer(self) -> VecEnvObs:
+        offers = self.envs[0].offer([view.history for view in self.envs])
+        for place, (view, offered) in enumerate(zip(self.envs, offers, strict=True)):
+            self._save_obs(place, view.show(offered))  # type: ignore[arg-type]  # a dictionary, whatever its type says
+        return self._obs_from_buf()
+
+
+def _itself(view: ChoiceView) -> ChoiceView:
+    return view
 
 
 class LMFeatures(BaseFeaturesExtractor):

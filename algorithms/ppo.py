@@ -23,13 +23,13 @@ import torch
 import tyro
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from agents import checkpoint
 from agents.agent import History, Turn
 from agents.checkpoint import Loaded
 from agents.choices import ChoiceEncoder, Offer, View, listed
-from agents.features import ChoicePolicy, ChoiceView
+from agents.features import ChoicePolicy, ChoiceVecEnv, ChoiceView
 from agents.generate import Sampling
 from agents.model import ActorCritic, CriticKind
 from agents.tiny import TinyConfig
@@ -136,18 +136,9 @@ def parse(argv: Sequence[str]) -> Args:
     return tyro.cli(Args, default=default, args=argv, prog="python -m algorithms.ppo")
 
 
-class LimitEnds(gym.Wrapper[Any, Any, Any, Any]):
-    """The limit of steps is part of the task here, as in the papers: PPO must not put V in the place of what did not come."""
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Report a truncated end as a terminated one."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, terminated or truncated, False, info
-
-
 def choice_envs(make: Callable[[], gym.Env[Any, Any]], encoder: ChoiceEncoder, offer: Offer, count: int) -> VecEnv:
     """`count` environments of choices, whose episodes' returns and lengths are counted."""
-    return VecMonitor(DummyVecEnv([lambda: LimitEnds(ChoiceView(make(), encoder, offer))] * count))
+    return VecMonitor(ChoiceVecEnv([ChoiceView(make(), encoder, offer) for _ in range(count)]))
 
 
 class Trainer:

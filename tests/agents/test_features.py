@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.vec_env import DummyVecEnv
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
+from agents.agent import Action, History
 from agents.choices import ChoiceEncoder, View
-from agents.features import ChoicePolicy, ChoiceView, LMFeatures
+from agents.features import ChoicePolicy, ChoiceVecEnv, ChoiceView, LMFeatures
 from agents.model import ActorCritic
 
 VIEW = View(max_tokens=512, max_choices=16, choice_tokens=32)
@@ -59,6 +64,47 @@ def test_what_is_not_on_offer_cannot_be_taken(view: ChoiceView) -> None:
     view.reset(seed=0)
     with pytest.raises(ValueError, match="action 4 is not on offer: wanted 0 to 3 here"):
         view.step(4)
+
+
+class Counted:
+    """An offer that depends on the whole history, and counts how often it is asked, of how many."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self, histories: Sequence[History]) -> list[list[Action]]:
+        self.asked.append(len(histories))
+        return [[Action(f"The answer is {(h.seed + len(h.turns)) % 7}.\n"), Action("Let us see.\n")] for h in histories]
+
+
+def test_views_side_by_side_are_the_views_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Observations, rewards, ends and what follows them, over several episodes of each; one offer for all of them a step."""
+    offers = Counted(), Counted()
+    views = [[ChoiceView(envs.make("math"), ChoiceEncoder(tokenizer, VIEW), offer) for _ in range(3)] for offer in offers]
+    alone, together = DummyVecEnv([partial(lambda view: view, view) for view in views[0]]), ChoiceVecEnv(views[1])
+    for env in (alone, together):
+        env.seed(5)
+    one, other = alone.reset(), together.reset()
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(40):
+        assert all(np.array_equal(one[name], other[name]) for name in ("tokens", "choices"))
+        actions = rng.integers(0, 2, 3)
+        (one, *mine), (other, *theirs) = alone.step(actions), together.step(actions)
+        assert [x.tolist() for x in mine[:2]] == [x.tolist() for x in theirs[:2]]
+        for expected, info in zip(mine[2], theirs[2], strict=True):
+            assert ("terminal_observation" in expected) == ("terminal_observation" in info)
+            if "terminal_observation" in info:
+                ended += 1
+                assert all(np.array_equal(*(i["terminal_observation"][name] for i in (expected, info))) for name in one)
+    assert ended > 10
+    assert set(offers[0].asked) == {1}
+    assert offers[1].asked == [3] * 41
+
+
+def test_views_side_by_side_have_one_offer(tokenizer: PreTrainedTokenizerFast) -> None:
+    views = [ChoiceView(envs.make("math"), ChoiceEncoder(tokenizer, VIEW), Counted()) for _ in range(2)]
+    with pytest.raises(ValueError, match="2 views with different offers"):
+        ChoiceVecEnv(views)
 
 
 def test_a_view_wants_an_environment_of_texts(tokenizer: PreTrainedTokenizerFast) -> None:

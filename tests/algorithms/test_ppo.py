@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -21,7 +23,7 @@ from agents.features import ChoiceView
 from agents.generate import Sampling
 from agents.model import ActorCritic
 from algorithms.faults import TrainingFault
-from algorithms.ppo import Config, LimitEnds, Trainer, choice_envs, main, parse
+from algorithms.ppo import Config, Trainer, choice_envs, main, parse
 from algorithms.watch import JsonLines
 from envs.math_reason.env import MathReasonEnv
 from envs.text import UnicodeText
@@ -249,10 +251,15 @@ def test_a_state_of_other_settings_is_refused(
         trainer(small_lm, tokenizer, tmp_path / "ppo", lr=1.0)
 
 
-def test_the_limit_of_steps_is_an_end_without_bootstrap() -> None:
-    env = LimitEnds(gym.wrappers.TimeLimit(Doors(), 1))  # type: ignore[arg-type]
-    env.reset(seed=0)
-    assert env.step("red door")[1:4] == (0.0, True, False)
+def test_the_limit_of_steps_is_an_end_without_bootstrap(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Where stable-baselines3 sees a truncated end, it puts gamma * V into the last reward."""
+    limited = partial(gym.wrappers.TimeLimit, Doors(), 1)  # type: ignore[arg-type]
+    env = choice_envs(limited, ChoiceEncoder(tokenizer, VIEW), listed, 1)
+    env.reset()
+    (view,) = env.get_attr("history")
+    red = view.turns[-1].info["admissible_commands"].index("red door")
+    _, rewards, dones, (info,) = env.step(np.array([red]))
+    assert (rewards.tolist(), dones.tolist(), info["TimeLimit.truncated"]) == ([0.0], [True], False)
 
 
 def test_settings_that_cannot_work_are_refused() -> None:

@@ -66,7 +66,7 @@ class ChoiceView(gym.Env[Observation, np.int64]):
         """Reset the text environment with the same arguments."""
         info = self.begin(seed, options)
         observation = self.show(self.offer([self.history])[0])
-        return observation, info | {"offered": self._texts()}
+        return observation, info | {"offered": self.texts()}
 
     def step(self, action: SupportsIndex) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Give the environment the text that was picked.
@@ -77,7 +77,7 @@ class ChoiceView(gym.Env[Observation, np.int64]):
         """
         reward, terminated, truncated, info = self.move(action)
         observation = self.show([] if terminated or truncated else self.offer([self.history])[0])
-        return observation, reward, terminated, truncated, info | {"offered": self._texts()}
+        return observation, reward, terminated, truncated, info | {"offered": self.texts()}
 
     def begin(self, seed: int | None = None, options: dict[str, Any] | None = None) -> dict[str, Any]:
         """Begin an episode without offering anything yet; its info."""
@@ -115,7 +115,8 @@ class ChoiceView(gym.Env[Observation, np.int64]):
         """Close the text environment."""
         self.env.close()
 
-    def _texts(self) -> tuple[str, ...]:
+    def texts(self) -> tuple[str, ...]:
+        """What is on offer."""
         return tuple(action.text for action in self._offered)
 
 
@@ -130,7 +131,7 @@ class ChoiceVecEnv(DummyVecEnv):
 
     def __init__(self, views: Sequence[ChoiceView]) -> None:
         """Raises ValueError where the views have different rules of what they offer."""
-        if len({id(view.offer) for view in views}) != 1:
+        if any(view.offer != views[0].offer for view in views):
             raise ValueError(
                 f"{len(views)} views with different offers: wanted one offer for all of them, which is asked once a step"
             )
@@ -151,7 +152,7 @@ class ChoiceVecEnv(DummyVecEnv):
             self.buf_rews[place], self.buf_dones[place] = reward, terminated or truncated
             self.buf_infos[place] = info | {"TimeLimit.truncated": False}
             if self.buf_dones[place]:
-                self.buf_infos[place]["terminal_observation"] = view.show([])
+                self.buf_infos[place] |= {"terminal_observation": view.show([]), "offered": ()}
                 self.reset_infos[place] = view.begin()
         return self._offer(), self.buf_rews.copy(), self.buf_dones.copy(), self.buf_infos.copy()
 
@@ -159,6 +160,8 @@ class ChoiceVecEnv(DummyVecEnv):
         offers = self.envs[0].offer([view.history for view in self.envs])
         for place, (view, offered) in enumerate(zip(self.envs, offers, strict=True)):
             self._save_obs(place, view.show(offered))  # type: ignore[arg-type]  # a dictionary, whatever its type says
+            begun = len(view.history.turns) == 1
+            (self.reset_infos if begun else self.buf_infos)[place]["offered"] = view.texts()
         return self._obs_from_buf()
 
 

@@ -19,6 +19,7 @@ from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
 from agents.model import ActorCritic
+from agents.packing import additive
 
 CACHE_GROWTH = 256
 """Cache columns are added in multiples of this."""
@@ -217,9 +218,7 @@ class Sampler:
 
     def _mask(self, positions: Tensor) -> Tensor:
         """Additive mask [n, 1, Q, columns]: a token sees its own row's columns up to its own."""
-        dtype = self.model.lm.dtype
-        hidden = torch.arange(self.cache.width, device=positions.device) > positions[..., None]
-        return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill(hidden, torch.finfo(dtype).min)[:, None]
+        return additive(torch.arange(self.cache.width, device=positions.device) <= positions[..., None], self.model.lm.dtype)
 
     def _draw(self, logits: Tensor, active: Sequence[Row]) -> tuple[list[int], list[float]]:
         """One token for each row, from the row's own random stream, and its log-probability under the model itself."""

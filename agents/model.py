@@ -239,21 +239,34 @@ def _check_head(lm: PreTrainedModel) -> None:
 
 
 def check_packing(lm: PreTrainedModel) -> None:
-    """Make sure that a model computes the same on packs as on rows: some attention takes no mask of ours, or a window of its own.
+    """Make sure that a model computes the same on packs as on rows: some attention takes no mask, or has a window of its own.
 
     Raises:
         ValueError: it does not.
     """
-    config, rows = lm.config, [[0, 1, 2], [0, 1, 3, 4], [2, 1]]
-    window = getattr(config, "sliding_window", None) or set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    windows = {
+        name: size for name, size in lm.config.to_dict().items() if "window" in name and name != "max_window_layers" and size
+    }
+    kinds = set(getattr(lm.config, "layer_types", None) or ()) - {"full_attention"}
+    why = f"has windows ({windows or ', '.join(sorted(kinds))})" if windows or kinds else ""
+    why = why or ("" if _same_on_packs(lm) else f"takes no mask and positions of ours ({lm.config._attn_implementation} attention)")
+    if why:
+        raise ValueError(f"{type(lm).__name__} {why} and cannot be packed: leave --pack at 0")
+
+
+def _same_on_packs(lm: PreTrainedModel) -> bool:
+    """Whether the states of three short rows are the same from a pack."""
+    rows = [[0, 1, 2], [0, 1, 3, 4], [2, 1]]
     packing = pack(rows, width=16).to(lm.device)
     padded = pad_sequence([torch.tensor(row, device=lm.device) for row in rows], batch_first=True)
     there = torch.tensor([[place < len(row) for place in range(padded.shape[1])] for row in rows], device=lm.device)
     with torch.no_grad():
-        ours, theirs = (_states(lm.base_model, padded, layout)[there].float() for layout in (packing, None))
-    if window or not torch.allclose(ours, theirs, atol=1e-2, rtol=1e-2):
-        what = f"a window ({window})" if window else f"{config._attn_implementation} attention, which takes no mask of ours,"
-        raise ValueError(f"{type(lm).__name__} has {what} and cannot be packed: leave --pack at 0")
+        theirs = _states(lm.base_model, padded, None)[there].float()
+        try:
+            ours = _states(lm.base_model, padded, packing)[there].float()
+        except (TypeError, ValueError, RuntimeError):  # what a model says that knows no such arguments
+            return False
+    return bool((ours - theirs).norm() < 0.05 * theirs.norm())
 
 
 def _is_critic(name: str) -> bool:

@@ -39,7 +39,7 @@ class Batch:
     """the behaviour policy's log-probability, float [B, S]; NaN where the log has none"""
     sign: Tensor | None = None
     """+1 preferred, -1 not, 0 a reference row of KTO; long [B, S]"""
-    cut: Tensor | None = None
+    cut_at: Tensor | None = None
     """the state whose value stands for the return that a limit cut off, a position, -1 where there is none; long [B]"""
     packing: Packing | None = None
     """how a model computes on the tokens; None: as they are, padded"""
@@ -62,12 +62,12 @@ class Outputs:
     """V at each decision's state, float [B, S]"""
     target_value: Tensor | None = None
     """V of a slower copy of the critic, float [B, S]; None means `value.detach()`"""
-    cut_value: Tensor | None = None
-    """V at the states of `Batch.cut`, 0 where there is none; float [B]"""
     kl: Tensor | None = None
     """exact KL(pi || ref), averaged over the row's decision tokens; float [B]"""
     reference_point: Tensor | None = None
     """the mean log-ratio of the step's mismatched rows, at least 0, the same for all its micro-batches; float []"""
+    cut_value: Tensor | None = None
+    """V at the states of `Batch.cut_at`, 0 where there is none; float [B]"""
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,15 @@ def collate(rows: Sequence[Row], level: Level, pad: int = 0, width: int = 0) -> 
         target=stack(target) if all(row.target is not None for row in rows) else None,
         old_logp=stack(old_logp),
         sign=torch.tensor([row.sign for row in rows]) if all(row.sign is not None for row in rows) else None,
-        cut=torch.tensor([len(row) - 1 if row.cut else -1 for row in rows]) if any(row.cut for row in rows) else None,
-        packing=pack([row.tokens for row in rows], width, pad) if width else None,
+        cut_at=torch.tensor([len(row) - 1 if row.cut else -1 for row in rows]) if any(row.cut for row in rows) else None,
+        packing=_packed(rows, width, pad) if width else None,
     )
+
+
+def _packed(rows: Sequence[Row], width: int, pad: int) -> Packing | None:
+    """The rows in packs, where these are no larger than the padded rows that a token budget was kept by."""
+    packing = pack([row.tokens for row in rows], width, pad)
+    return packing if packing.tokens.numel() <= len(rows) * max(map(len, rows)) else None
 
 
 def gather_decisions(scores: Tensor, batch: Batch) -> Tensor:

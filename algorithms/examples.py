@@ -49,7 +49,7 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int, truncate
         logps=_logps(trajectory, found),
         cut=found.cut,
         solved=trajectory.success,
-        process_score=first_steps(process, found.kept) if process else None,
+        process_score=None if process is None else process[: found.kept] if found.cut else first_steps(process, found.kept),
         task=trajectory.task,
     )
 
@@ -63,11 +63,11 @@ def _logps(trajectory: Trajectory, found: Encoded) -> tuple[float, ...] | None:
     return tuple(0.0 if step < 0 else next(own) for step in found.step)
 
 
-def _process_scores(trajectory: Trajectory) -> list[float] | None:
+def _process_scores(trajectory: Trajectory) -> tuple[float, ...] | None:
     """One a step, 0 where it has none; None where no step has one."""
     if not any("process_score" in step.info for step in trajectory.steps):
         return None
-    scores = [step.info.get("process_score", 0.0) for step in trajectory.steps]
+    scores = tuple(step.info.get("process_score", 0.0) for step in trajectory.steps)
     for number, score in enumerate(scores, 1):
         if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
             raise ValueError(

@@ -23,7 +23,7 @@ from agents import checkpoint
 from algorithms.method import Method
 from algorithms.pipeline import Pipeline
 from algorithms.presets import OTHER_WORK, WORK, Work, training
-from algorithms.train import Start, held_out_tasks, train_on_log
+from algorithms.train import Start, check_truncated, held_out_tasks, train_on_log
 from algorithms.training import Training
 from algorithms.validation import Validation
 from envs import ENVIRONMENTS
@@ -154,6 +154,9 @@ def _run(method: Method, args: Args[Any]) -> None:
         return
     if args.reference or args.critic_from:
         raise ValueError("--reference and --critic-from go with --data; the pipeline chooses its own (see --keep-reference)")
+    check_truncated(method, args.settings, args.training)
+    if method.after:
+        check_truncated(method.after, method.after.config(), args.sft)
     if args.sft.precision != args.training.precision:
         raise ValueError(
             f"one process computes in one precision: got --precision {args.training.precision} and --sft.precision "

@@ -123,8 +123,9 @@ class Learner:
             self.training.rank,
             trunk_gradient=self.training.trunk_gradient,
         )
-        if self.training.pack:
-            check_packing(model.lm)
+        for lm in (model.lm, model.reference) if self.training.pack else ():
+            if lm is not None:
+                check_packing(lm)
         if critic is not None:
             model.take_critic(critic)
         if not self.method.policy:

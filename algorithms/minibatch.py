@@ -41,7 +41,7 @@ def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config
     kind = method.kl(config)
     exact = kind == "exact"
     # V is read at the cuts too, as if they were the states of one more decision.
-    start = batch.start if batch.cut is None else torch.cat([batch.start, batch.cut.clamp(min=0)[:, None]], 1)
+    start = batch.start if batch.cut_at is None else torch.cat([batch.start, batch.cut_at.clamp(min=0)[:, None]], 1)
     wanted = {"reference": method.reference, "kl": exact, "value": method.value}
     scores: Scores = model(batch.tokens, batch.decision >= 0, start, **wanted, packing=batch.packing)
     kl = scores.kl
@@ -49,8 +49,8 @@ def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config
         assert scores.ref_logp is not None  # a learner with a KL has a reference
         kl = k3(scores.logp - scores.ref_logp)
     value, cut_value = scores.value, None
-    if value is not None and batch.cut is not None:
-        value, cut_value = value[:, :-1], value[:, -1] * (batch.cut >= 0)
+    if value is not None and batch.cut_at is not None:
+        value, cut_value = value[:, :-1], value[:, -1] * (batch.cut_at >= 0)
     return Outputs(
         logp=gather_decisions(scores.logp, batch),
         ref_logp=None if scores.ref_logp is None else gather_decisions(scores.ref_logp, batch),

@@ -111,7 +111,8 @@ class Pipeline:
             "keep_reference": self.keep_reference, "valid": asdict(self.valid),
         }  # fmt: skip
         # More rounds of the same run are no other run.
-        claim(self.out, config, {"rounds": self.rounds, "checkpoint": self.method.name})
+        defaults = {"settings": asdict(self.method.config()), "training": {name: asdict(Training()) for name in self.trainings}}
+        claim(self.out, config, {"rounds": self.rounds, "checkpoint": self.method.name}, defaults)
 
     def _collect(
         self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, temperature: float = 1.0
@@ -190,8 +191,10 @@ class Pipeline:
         return self._collect(agent, evaluation_log(name, row), env_args, self.work.eval_tasks, temperature=temperature)
 
 
-def claim(out: Path, asked: dict[str, Any], free: dict[str, Any]) -> None:
+def claim(out: Path, asked: dict[str, Any], free: dict[str, Any], defaults: dict[str, Any] | None = None) -> None:
     """Write a run's config.json, or make sure that the one there asks for the same; what is `free` may change.
+
+    A setting that an older version did not have yet has its value in `defaults`.
 
     Raises:
         ValueError: the run directory holds another run.
@@ -199,10 +202,16 @@ def claim(out: Path, asked: dict[str, Any], free: dict[str, Any]) -> None:
     config = {"format": "reasoning-run", "version": 1} | asked
     file = out / "config.json"
     if file.is_file():
-        there = json.loads(file.read_text())
+        there = _filled(json.loads(file.read_text()), defaults or {})
         if differs := _differences(json.loads(json.dumps(config)), there):
             raise ValueError(f"{out} holds a run with other settings ({'; '.join(differs[:4])}): give another --out")
     write_json(file, config | free)
+
+
+def _filled(there: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Settings, with the defaults of those that are not there."""
+    deeper = {key: _filled(there[key], value) for key, value in defaults.items() if isinstance(value, dict) and key in there}
+    return defaults | there | deeper
 
 
 def _differences(asked: dict[str, Any], there: dict[str, Any], above: str = "") -> list[str]:

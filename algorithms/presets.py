@@ -2,8 +2,9 @@
 
 `tiny` was chosen on held-out tasks (the numbers: docs/results/math.md, alfworld.md): a model from scratch needs learning rates up
 to a hundred times the papers', which were made for pretrained models of 1.5 to 7 billion parameters. On maths those of dqo, dro,
-dpo, step_dpo and kto lie below every rate that was tried, as rejection's does on AlfWorld: what was tried lost success. `lora` has
-SFT's and OREO's rate from runs of a 135-million-parameter model; the others stand to OREO's as in the papers, and were not tried.
+dpo, step_dpo and kto lie below every rate that was tried from this start, as rejection's does on AlfWorld: what was tried lost
+success. `lora` has SFT's and OREO's rate from runs of a 135-million-parameter model; the others stand to OREO's as in the papers,
+and were not tried.
 """
 
 from __future__ import annotations

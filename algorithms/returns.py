@@ -39,7 +39,8 @@ def lambda_return(
 def earned(outputs: Outputs, batch: Batch, gamma: float = 1.0) -> Tensor:
     """The rewards of a batch, float [B, S]; where a limit cut an episode off, the last has gamma * V of the state there too.
 
-    That is what a lambda-return needs, whatever lambda: V and G after the last decision would both be that value.
+    That is what a lambda-return needs, whatever lambda: V and G after the last decision would both be that value. (The printed
+    sum of `literal_lambda_return` never reaches the last reward, and so not this.)
     """
     if outputs.cut_value is None:
         return batch.reward

@@ -84,8 +84,7 @@ def train(
     for flag, wanted, has in (("--reference", start.reference, method.reference), ("--critic-from", start.critic, method.value)):
         if wanted and not has:
             raise ValueError(f"{method.name} has no {flag[2:].partition('-')[0]}: leave out {flag}")
-    if training.truncated == "bootstrap" and not method.value:
-        raise ValueError(f"{method.name} has no critic to read V at a cut from: give --truncated zero, keep or drop")
+    check_truncated(method, config, training)
     rows = list(encode_rows(log.trajectories, Prompt(policy.tokenizer), training.max_length, training.truncated))
     console.print(_describe(rows, len(log.trajectories)))
     models = Models(policy)
@@ -107,6 +106,16 @@ def train(
         tasks, chosen = len({row.task for row in rows}), len({row.task for row in learner.rows})
         console.print(f"{len(learner.groups)} {'pairs' if method.group == 2 else 'rows'} of them, from {chosen} of {tasks} tasks")
     return learner.run()
+
+
+def check_truncated(method: Method, config: Any, training: Training) -> None:
+    """Raise ValueError where V at a cut is asked for, and is not learnt at every token."""
+    if training.truncated == "bootstrap" and not (method.value and method.level(config) == "token"):
+        has = f"learns V at {method.level(config)} level" if method.value else "has no critic"
+        raise ValueError(
+            f"{method.name} {has}, and --truncated bootstrap reads V wherever a limit cuts: it wants oreo, dqo or value at token "
+            "level; give --truncated zero, keep or drop"
+        )
 
 
 def _critic(source: str, base: str | None, policy: Loaded) -> ActorCritic:

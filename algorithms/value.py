@@ -51,7 +51,7 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     metrics = {
         "value_loss": total,
         "value": mean_over_decisions(value, batch.mask),
-        "return": (batch.reward * batch.mask).sum(1).mean(),
+        "return": (reward * batch.mask).sum(1).mean(),
     }
     return total, {name: metric.detach() for name, metric in metrics.items()}
 

@@ -27,12 +27,17 @@ class Study:
     models: tyro.conf.Positional[tuple[str, ...]]
     """LABEL=CHECKPOINT, the checkpoint's folder being in the run's"""
     env: str
+    """alfworld, math, commonsense, or any Gymnasium id with text observations and actions"""
     splits: tuple[str, ...]
+    """splits to play"""
     tasks: int
-    """of each split"""
+    """tasks of each split"""
     max_new_tokens: int
+    """most tokens of an action"""
     parallel: int
+    """episodes played at once"""
     seed: int
+    """of tasks and samples"""
 
 
 def play(study: Study) -> None:

@@ -73,6 +73,12 @@ class Critic:
                 "add up to an episode's return: train the critic with --gamma 1"
             )
 
+        if self.meta.get("training", {}).get("truncated") == "bootstrap":
+            raise ValueError(
+                f"{self.source} ({self._learner}) learnt that an episode goes on behind a limit (--truncated bootstrap), where "
+                "credits end with nothing: train the critic with --truncated zero"
+            )
+
     @property
     def _learner(self) -> str:
         return str(self.meta.get("method", "a model without training"))

@@ -29,9 +29,9 @@ class Encoded:
     kept: int
     """how many steps, counted up to the last that has tokens"""
     reward: tuple[float, ...]
-    """one a kept step; the last has the rewards of all that follow too, unless the episode was `cut`"""
+    """one a kept step; the last has the rewards of all that follow too, unless V stands for them"""
     cut: bool = False
-    """the value of the state after the last token stands for what was lost"""
+    """V of the state after the last token stands for what was lost to the limit, and for the steps that were not kept"""
 
     @property
     def starts(self) -> dict[int, int]:
@@ -61,22 +61,29 @@ def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: T
         turns.append(Turn(trajectory.final, {}))  # the state at the cut is that of an action that never came
     tokens: list[int] = []
     step: list[int] = []
-    kept = 0
+    kept, too_long = 0, False
     for piece in prompt.pieces(turns):
-        if len(tokens) + len(piece.tokens) > max_length:
+        if too_long := len(tokens) + len(piece.tokens) > max_length:
             break
         kept = kept if piece.turn is None else piece.turn + 1
         tokens += piece.tokens
         step += [-1 if piece.turn is None else piece.turn] * len(piece.tokens)
-    if not kept:
-        return None
-    while step[-1] < 0 and not cut:  # no decision comes after it
+    if cut and tokens[-1:] == [prompt.closer]:
+        # No V is learnt behind a closing token: that of the state before the last action stands for it too.
+        kept, too_long = step[-1], True
+        while step and step[-1] == kept:
+            tokens.pop()
+            step.pop()
+    while step and step[-1] < 0 and not cut:  # no decision comes after it
         tokens.pop()
         step.pop()
+    if not any(owner >= 0 for owner in step):
+        return None
     lost = cut_off and truncated == "zero"
-    earned = [0.0 if lost else s.reward for s in trajectory.steps]
-    reward = tuple(earned[:kept]) if cut else first_steps(earned, kept)
-    return Encoded(tuple(tokens), tuple(step), kept, reward, cut)
+    reward = [0.0 if lost else s.reward for s in trajectory.steps]
+    if cut and not too_long:
+        kept = len(reward)
+    return Encoded(tuple(tokens), tuple(step), kept, tuple(reward[:kept]) if cut else first_steps(reward, kept), cut)
 
 
 def first_steps(per_step: Sequence[float], kept: int) -> tuple[float, ...]:

@@ -30,7 +30,7 @@ def house(tmp_path: Path) -> Path:
     stub.chmod(0o755)
     for run in ("math-0", "math-1", "alfworld-3"):
         (tmp_path / "out" / run).mkdir(parents=True)
-        (tmp_path / "out" / run / "demos.jsonl").write_text("header\nepisode\n")
+        (tmp_path / "out" / run / "demos.jsonl").write_text("header\n" + "episode\n" * 3001)
     return tmp_path
 
 
@@ -56,6 +56,7 @@ def test_every_learner_is_trained_and_played_for_every_seed(house: Path) -> None
         learners = {line.split()[1].removeprefix("algorithms.") for line in mine if "-m algorithms." in line}
         assert learners == {"oreo", "rejection", "dpo", "kto", "dro", "dqo", "dvo", "step_dpo"}
         (played,) = [played_labels(line) for line in mine if "-m benchmarks.play" in line]
+        assert (house / "out" / f"math-{seed}" / "further.jsonl").read_text() == "header\n" + "episode\n" * 3000
         assert played == {place.partition("/")[0]: place for place in MODELS.values()}
     assert asked[-1] == f"-m benchmarks.compare {house}/out/math-0 {house}/out/math-1"
     assert (house / "docs" / "results" / "compare-math.md").exists()

@@ -74,7 +74,7 @@ class Counted:
 
     def __call__(self, histories: Sequence[History]) -> list[list[Action]]:
         self.asked.append(len(histories))
-        return [[Action(f"The answer is {(h.seed + len(h.turns)) % 7}.\n"), Action("Let us see.\n")] for h in histories]
+        return [[Action(f"#### {(h.seed + len(h.turns)) % 7}\n"), Action("Let us see.\n")] for h in histories]
 
 
 def test_views_side_by_side_are_the_views_alone(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -85,18 +85,22 @@ def test_views_side_by_side_are_the_views_alone(tokenizer: PreTrainedTokenizerFa
     for env in (alone, together):
         env.seed(5)
     one, other = alone.reset(), together.reset()
-    rng, ended = np.random.default_rng(0), 0
+    assert [info["offered"] for info in together.reset_infos] == [info["offered"] for info in alone.reset_infos]
+    rng, ended, rewards = np.random.default_rng(0), 0, 0.0
     for _ in range(40):
         assert all(np.array_equal(one[name], other[name]) for name in ("tokens", "choices"))
         actions = rng.integers(0, 2, 3)
         (one, *mine), (other, *theirs) = alone.step(actions), together.step(actions)
         assert [x.tolist() for x in mine[:2]] == [x.tolist() for x in theirs[:2]]
         for expected, info in zip(mine[2], theirs[2], strict=True):
+            assert {k: v for k, v in expected.items() if k != "terminal_observation"}.items() <= info.items()
             assert ("terminal_observation" in expected) == ("terminal_observation" in info)
             if "terminal_observation" in info:
                 ended += 1
                 assert all(np.array_equal(*(i["terminal_observation"][name] for i in (expected, info))) for name in one)
+        rewards += theirs[0].sum()
     assert ended > 10
+    assert rewards > 0
     assert set(offers[0].asked) == {1}
     assert offers[1].asked == [3] * 41
 

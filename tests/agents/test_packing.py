@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import BloomConfig, BloomForCausalLM, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from agents.model import check_packing
 from agents.packing import pack
@@ -46,23 +46,34 @@ def test_padding_sees_itself_alone() -> None:
     assert packing.visible[1].tolist() == torch.eye(3, dtype=torch.bool).tolist()
 
 
-def test_a_model_that_computes_the_same_on_packs_is_taken(small_lm: LlamaForCausalLM) -> None:
-    check_packing(small_lm)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_computes_the_same_on_packs_is_taken(small_lm: LlamaForCausalLM, dtype: torch.dtype) -> None:
+    check_packing(small_lm.to(dtype))
 
 
-@pytest.mark.parametrize(("window", "layers"), [(8, None), (None, ["sliding_attention"])])
-def test_a_model_with_a_window_is_refused(window: int | None, layers: list[str] | None) -> None:
-    config = MistralConfig(
-        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, sliding_window=window
-    )
-    config.num_key_value_heads, config.layer_types = 1, layers
-    with pytest.raises(ValueError, match=r"MistralForCausalLM has a window \(.*8|sliding_attention.* and cannot be packed"):
+def test_a_model_with_windows_is_refused() -> None:
+    config = MistralConfig(vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1, sliding_window=8)
+    config.num_attention_heads = config.num_key_value_heads = 2
+    with pytest.raises(ValueError, match=r"MistralForCausalLM has windows \(.*'sliding_window': 8.*\) and cannot be packed"):
         check_packing(MistralForCausalLM(config))
 
 
-def test_a_model_whose_attention_takes_no_mask_is_refused(small_lm: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_with_windows_are_refused(small_lm: LlamaForCausalLM) -> None:
+    small_lm.config.layer_types = ["full_attention", "sliding_attention"]
+    with pytest.raises(ValueError, match=r"has windows \(sliding_attention\) and cannot be packed"):
+        check_packing(small_lm)
+
+
+def test_attention_that_takes_no_mask_is_refused(small_lm: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
     """As flash attention does: the mask is ignored, the packs are read as rows."""
     forward = small_lm.model.forward
     monkeypatch.setattr(small_lm.model, "forward", lambda **given: forward(**(given | {"attention_mask": None})))
-    with pytest.raises(ValueError, match="LlamaForCausalLM has sdpa attention, which takes no mask of ours, and cannot be packed"):
+    with pytest.raises(ValueError, match=r"takes no mask and positions of ours \(sdpa attention\) and cannot be packed"):
         check_packing(small_lm)
+
+
+def test_a_model_without_positions_is_refused() -> None:
+    """BLOOM builds them from a mask of two dimensions, and fails on ours."""
+    config = BloomConfig(vocab_size=64, hidden_size=16, n_layer=1, n_head=2)
+    with pytest.raises(ValueError, match="BloomForCausalLM takes no mask and positions of ours"):
+        check_packing(BloomForCausalLM(config))

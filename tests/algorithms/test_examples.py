@@ -5,6 +5,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from agents.prompt import Prompt
+from algorithms.batch import collate
 from algorithms.examples import encode_row, encode_rows
 from algorithms.selection import solved_rows, training_rows
 from rollouts.trajectory import End, Step, Trajectory
@@ -82,16 +83,30 @@ def test_a_truncated_episode_ends_at_the_state_that_its_value_is_read_at(tokeniz
 
 
 def test_a_cut_row_too_long_leaves_what_it_lost_to_its_value(tokenizer: PreTrainedTokenizerFast) -> None:
-    """The second step does not fit; where its reward would move to the first, V has it."""
+    """First the second action does not fit, then its observation neither: V is not learnt behind the closing token that is left."""
     prompt = Prompt(tokenizer)
-    cut_off = episode(Step("see", "go", 0.5), Step("there", "take", 0.25), end=End.TRUNCATED)
+    score = {"process_score": 1.0}
+    cut_off = episode(Step("see", "go", 0.5, info=score), Step("there", "take", 0.25, info=score), end=End.TRUNCATED)
+    first = encode_row(episode(Step("see", "go", 0.5)), prompt, 100)
     whole = encode_row(cut_off, prompt, 100, truncated="keep")
-    assert whole is not None
+    assert whole is not None and first is not None
     kept = encode_row(cut_off, prompt, len(whole) - 2, truncated="keep")
     cut = encode_row(cut_off, prompt, len(whole) - 2, truncated="bootstrap")
     assert kept is not None and cut is not None
-    assert (kept.reward, cut.reward) == ((0.75,), (0.5,))
+    assert (kept.reward, kept.process_score) == ((0.75,), (2.0,))
+    assert (cut.reward, cut.process_score) == ((0.5,), (1.0,))
     assert tokenizer.decode(cut.tokens) == "<|user|>see<|agent|>go<|end|><|user|>there<|agent|>"
+    assert encode_row(cut_off, prompt, len(first), truncated="keep") is not None
+    assert encode_row(cut_off, prompt, len(first), truncated="bootstrap") is None  # the only action left is closed
+
+
+def test_what_a_silent_last_step_earned_is_kept_at_a_cut(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = tuple(tokenizer.encode("go", add_special_tokens=False))
+    cut_off = episode(Step("see", "go", 0.5, ids, (0.0,) * len(ids)), Step("", "", 0.25, (), ()), end=End.TRUNCATED)
+    row = encode_row(cut_off, Prompt(tokenizer), 100, truncated="bootstrap")
+    assert row is not None
+    assert row.reward == (0.5, 0.25)
+    assert collate([row], "token").reward.tolist() == [[0.0] * (len(ids) - 1) + [0.75]]
 
 
 def test_errors_and_empty_episodes_are_left_out(tokenizer: PreTrainedTokenizerFast) -> None:

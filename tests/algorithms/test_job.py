@@ -87,6 +87,13 @@ def test_other_settings_in_the_same_folder_are_refused(finished: tuple[Path, str
     assert "other settings (settings.beta 0.03 there, 0.5 asked for)" in done.stdout
 
 
+def test_a_value_at_a_cut_is_refused_before_anything_is_played(tmp_path: Path) -> None:
+    done = run("algorithms.dpo", "--env", "math", "--out", str(tmp_path / "run"), *SMALL, "--truncated", "bootstrap")
+    assert done.returncode == 2
+    assert "dpo has no critic, and --truncated bootstrap reads V wherever a limit cuts" in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_is_evaluated_by_its_folder(finished: tuple[Path, str], tmp_path: Path) -> None:
     out, _ = finished
     result = tmp_path / "result.json"

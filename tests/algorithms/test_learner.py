@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,14 +108,25 @@ def test_a_step_on_packs_moves_the_weights_as_a_step_on_rows(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     """--pack through the whole loop, KTO's other pass included."""
-    padded, packed = (
-        gradients(shaken(learner(kto.METHOD, small_lm, tokenizer, tmp_path, micro_tokens=100, clip=1e9, pack=width)))
-        for width in (0, 64)
-    )
+    learners = [
+        shaken(learner(kto.METHOD, small_lm, tokenizer, tmp_path, micro_tokens=100, clip=1e9, pack=width)) for width in (0, 64)
+    ]
+    packs = [[batch.packing is not None for batch in one._batches([one.rows[:4], one.rows[4:8]])] for one in learners]
+    assert packs == [[False, False], [True, True]]
+    padded, packed = map(gradients, learners)
     assert max(gradient.abs().max() for gradient in padded) > 1e-4
     for one, other in zip(padded, packed, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
-        assert not torch.equal(one, other)  # another order of sums: it was not the same computation
+
+
+@pytest.mark.parametrize("which", ["policy", "reference"])
+def test_a_model_that_cannot_be_packed_is_refused(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, which: str
+) -> None:
+    other = copy.deepcopy(small_lm)
+    (small_lm if which == "policy" else other).config.sliding_window = 8
+    with pytest.raises(ValueError, match=r"has windows .*8.* and cannot be packed"):
+        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, reference=Loaded(other, tokenizer, Base("b", "f")), pack=64)
 
 
 @pytest.mark.parametrize(("method", "config"), LEARNERS, ids=lambda x: getattr(x, "name", ""))
@@ -201,8 +213,8 @@ def test_environment_tokens_have_no_gradient(small_lm: LlamaForCausalLM, level: 
     kept: list[torch.Tensor] = []
     original = model.hidden
 
-    def hidden(role: str, tokens: torch.Tensor) -> torch.Tensor:
-        found = original(role, tokens)  # type: ignore[arg-type]
+    def hidden(role: str, *where: Any) -> torch.Tensor:
+        found = original(role, *where)  # type: ignore[arg-type]
         if role == "policy":
             found.retain_grad()
             kept.append(found)
@@ -546,6 +558,7 @@ def test_a_state_of_other_data_is_refused(small_lm: LlamaForCausalLM, tokenizer:
 TWO_PROCESSES = """
 import sys
 from pathlib import Path
+from typing import Any
 from agents import checkpoint, tiny
 from algorithms import kto, oreo, value
 from algorithms.learner import Learner, Models

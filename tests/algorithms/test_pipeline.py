@@ -12,7 +12,7 @@ import pytest
 from agents.tiny import TinyConfig
 from algorithms import dqo, dvo, oreo, sft
 from algorithms.method import Method
-from algorithms.pipeline import Pipeline
+from algorithms.pipeline import Pipeline, claim
 from algorithms.presets import WORK
 from algorithms.train import Start, train_on_log
 from algorithms.training import Training
@@ -69,6 +69,17 @@ def test_more_rounds_go_on_with_a_finished_run(first: Path) -> None:
     assert Path(meta(first / "oreo-2")["reference"]) == first / "oreo"
     assert {row["model"] for row in results["rows"]} == {"init", "sft", "oreo", "oreo-2"}
     assert meta(first)["checkpoint"] == "oreo-2"
+
+
+def test_a_run_of_a_version_with_fewer_settings_goes_on(tmp_path: Path) -> None:
+    """What it did not have yet, it had at the default; and no other value is taken for it."""
+    asked = {"training": {"sft": {"lr": 1.0, "pack": 0}}}
+    claim(tmp_path, {"training": {"sft": {"lr": 1.0}}}, {})
+    claim(tmp_path, asked, {}, defaults=asked)
+    for differs in ({"lr": 1.0, "pack": 64}, {"lr": 2.0, "pack": 0}):
+        claim(tmp_path / str(differs), {"training": {"sft": {"lr": 1.0}}}, {})
+        with pytest.raises(ValueError, match=r"training.sft.(pack 0|lr 1.0) there, (64|2.0) asked for"):
+            claim(tmp_path / str(differs), {"training": {"sft": differs}}, {}, defaults=asked)
 
 
 def test_the_first_round_s_reference_can_be_kept(tmp_path: Path) -> None:

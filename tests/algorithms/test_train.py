@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import checkpoint
 from agents.checkpoint import Base
 from agents.model import ActorCritic
-from algorithms import dpo, dqo, oreo
+from algorithms import dpo, dqo, dro, oreo
 from algorithms.method import Method
 from algorithms.train import Start, train_on_log
 from algorithms.training import Training
@@ -49,12 +51,27 @@ def test_a_log_without_log_probabilities_says_so_where_they_count(
         assert "log-probabilities" not in said(method, config, start, tmp_path / name, capsys, *log)
 
 
-def test_a_learner_without_a_critic_has_no_value_at_a_cut(start: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "config", "says"),
+    [
+        (dpo.METHOD, dpo.Config(), "dpo has no critic"),
+        (dro.METHOD, dro.Config(), "dro learns V at response level"),
+        (oreo.METHOD, oreo.Config(level="step"), "oreo learns V at step level"),
+        (oreo.METHOD, oreo.Config(level="response"), None),  # its critic learns at every token
+    ],
+)
+def test_a_value_at_a_cut_wants_a_critic_of_tokens(
+    start: Path, tmp_path: Path, method: Method, config: Any, says: str | None
+) -> None:
     with LogWriter(tmp_path / "log.jsonl", Header("MathReason-v0", "expert")) as writer:
-        writer.append(episode("a", 0, 1.0))
-    with pytest.raises(ValueError, match="dpo has no critic to read V at a cut from: give --truncated zero, keep or drop"):
-        settings = Training(tracker="none", truncated="bootstrap")
-        train_on_log(dpo.METHOD, dpo.Config(), settings, tmp_path / "log.jsonl", Start(str(start)), tmp_path / "dpo", 0)
+        writer.append(episode("a", 0, 1.0), replace(episode("b", 0, 0.0), end=End.TRUNCATED))
+    settings = Training(tracker="none", truncated="bootstrap")
+    train = partial(train_on_log, method, config, settings, tmp_path / "log.jsonl", Start(str(start)), tmp_path / "out", 0)
+    if says is None:
+        assert train().exists()
+        return
+    with pytest.raises(ValueError, match=rf"{says}, and --truncated bootstrap reads V .*; give --truncated zero, keep or drop"):
+        train()
 
 
 def test_how_many_pairs_there_are(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

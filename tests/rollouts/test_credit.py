@@ -209,6 +209,7 @@ def test_a_value_that_is_not_finite_is_refused(critic: Critic) -> None:
         ("separate", {"method": "value", "settings": {"level": "response"}}, "before the whole response only"),
         ("separate", {"method": "dro"}, "before the whole response only"),
         ("separate", {"method": "dqo", "settings": {"level": "step", "gamma": 0.9}}, r"gamma 0.9.*--gamma 1"),
+        ("separate", {"method": "oreo", "training": {"truncated": "bootstrap"}}, "goes on behind a limit.*--truncated zero"),
     ],
 )
 def test_critics_that_cannot_say_v_of_each_step_are_refused(

@@ -27,6 +27,7 @@ from algorithms.batch import collate, gather_decisions, row_mean
 from algorithms.examples import encode_rows
 from algorithms.minibatch import cut
 from benchmarks.seeds import T95
+from rollouts import cli
 from rollouts.trajectory import read
 
 MODELS = {
@@ -168,4 +169,4 @@ def logs_line(runs: Sequence[Path]) -> str:
 if __name__ == "__main__":
     if not sys.argv[1:]:
         sys.exit("usage: python -m benchmarks.compare RUN [RUN ...]")
-    main([Path(folder) for folder in sys.argv[1:]])
+    cli.run(lambda: main([Path(folder) for folder in sys.argv[1:]]))

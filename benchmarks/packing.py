@@ -24,6 +24,7 @@ from algorithms.examples import encode_rows
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs, cut, step_rows
 from algorithms.presets import TRAINING
+from rollouts.cli import run
 from rollouts.trajectory import read
 
 METHODS = {module.METHOD.name: module.METHOD for module in (sft, oreo, dqo, dpo, kto, dvo, step_dpo)}
@@ -75,4 +76,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

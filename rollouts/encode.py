@@ -5,12 +5,12 @@ Learners and whatever reads a critic along a log encode by this, so that V is re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from agents.agent import Action, Turn
-from agents.prompt import Prompt
+from agents.prompt import Piece, Prompt
 from rollouts.trajectory import End, Trajectory
 
 Truncated = Literal["zero", "keep", "drop", "bootstrap"]
@@ -27,7 +27,7 @@ class Encoded:
     step: tuple[int, ...]
     """the step that each token belongs to, -1 for the environment's; length T"""
     kept: int
-    """how many steps, counted up to the last that has tokens"""
+    """how many steps, counted up to the last that has tokens (all before the first left out, where the episode was `cut`)"""
     reward: tuple[float, ...]
     """one a kept step; the last has the rewards of all that follow too, unless V stands for them"""
     cut: bool = False
@@ -59,31 +59,34 @@ def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: T
     cut = cut_off and truncated == "bootstrap"
     if cut:
         turns.append(Turn(trajectory.final, {}))  # the state at the cut is that of an action that never came
-    tokens: list[int] = []
-    step: list[int] = []
-    kept, too_long = 0, False
-    for piece in prompt.pieces(turns):
-        if too_long := len(tokens) + len(piece.tokens) > max_length:
-            break
-        kept = kept if piece.turn is None else piece.turn + 1
-        tokens += piece.tokens
-        step += [-1 if piece.turn is None else piece.turn] * len(piece.tokens)
-    if cut and tokens[-1:] == [prompt.closer]:
-        # No V is learnt behind a closing token: that of the state before the last action stands for it too.
-        kept, too_long = step[-1], True
-        while step and step[-1] == kept:
-            tokens.pop()
-            step.pop()
-    while step and step[-1] < 0 and not cut:  # no decision comes after it
-        tokens.pop()
-        step.pop()
-    if not any(owner >= 0 for owner in step):
+    pieces = prompt.pieces(turns)
+    fitting = list(_beginning(pieces, max_length))
+    if cut and fitting and fitting[-1].tokens[-1] == prompt.closer:
+        fitting.pop()  # no V is learnt behind a closing token: that of the state before the action stands for it too
+    while fitting and fitting[-1].turn is None and not cut:
+        fitting.pop()  # no decision comes after it
+    own = [piece.turn for piece in fitting if piece.turn is not None]
+    if not own:
         return None
     lost = cut_off and truncated == "zero"
-    reward = [0.0 if lost else s.reward for s in trajectory.steps]
-    if cut and not too_long:
-        kept = len(reward)
-    return Encoded(tuple(tokens), tuple(step), kept, tuple(reward[:kept]) if cut else first_steps(reward, kept), cut)
+    earned = [0.0 if lost else s.reward for s in trajectory.steps]
+    tokens = tuple(token for piece in fitting for token in piece.tokens)
+    step = tuple(-1 if piece.turn is None else piece.turn for piece in fitting for _ in piece.tokens)
+    if not cut:
+        kept = own[-1] + 1
+        return Encoded(tokens, step, kept, first_steps(earned, kept))
+    kept = next((piece.turn for piece in pieces[len(fitting) :] if piece.turn is not None), len(earned))
+    return Encoded(tokens, step, kept, tuple(earned[:kept]), cut)
+
+
+def _beginning(pieces: Sequence[Piece], max_length: int) -> Iterator[Piece]:
+    """The first pieces, as long as they fit."""
+    length = 0
+    for piece in pieces:
+        length += len(piece.tokens)
+        if length > max_length:
+            return
+        yield piece
 
 
 def first_steps(per_step: Sequence[float], kept: int) -> tuple[float, ...]:

@@ -47,7 +47,9 @@ def _extract_one_of_each(folder: Path) -> None:
             _, task_type = os.path.split(member.name.split("-")[0])
             if member.isfile() and "/valid_unseen/" in member.name and task_type in missing:
                 missing.discard(task_type)
-                archive.extract(member, folder, filter="data")
+                place = folder / member.name  # (extract's filter came with Python 3.11.4)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]  # a file's is never None
 
 
 @pytest.fixture(scope="session")

@@ -220,7 +220,7 @@ def _states(trunk: nn.Module, tokens: Tensor, packing: Packing | None) -> Tensor
     """Final hidden states [B, T, D] of a transformer without its output layer."""
     if packing is None:
         return trunk(input_ids=tokens, use_cache=False).last_hidden_state
-    mask = additive(packing.visible, trunk.dtype)
+    mask = additive(packing.visible, next(trunk.parameters()).dtype)
     found = trunk(input_ids=packing.tokens, position_ids=packing.position, attention_mask=mask, use_cache=False)
     return packing.unpack(found.last_hidden_state)
 

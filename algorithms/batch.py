@@ -38,7 +38,7 @@ class Batch:
     old_logp: Tensor | None = None
     """the behaviour policy's log-probability, float [B, S]; NaN where the log has none"""
     sign: Tensor | None = None
-    """+1 preferred, -1 not, 0 a reference row of KTO; long [B, S]"""
+    """+1 preferred, -1 not, 0 a reference row of KTO; long [B]"""
     cut_at: Tensor | None = None
     """the state whose value stands for the return that a limit cut off, a position, -1 where there is none; long [B]"""
     packing: Packing | None = None

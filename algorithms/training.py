@@ -31,7 +31,8 @@ class Training:
     """longest row; longer ones keep their first whole steps"""
     truncated: Truncated = "zero"
     """an episode cut off by a limit has return 0 (the limit is part of the task, as in the papers), keeps the rewards that it was
-    given (dense rewards), keeps them and has V at the cut for the rest (bootstrap; learners with a critic), or is left out"""
+    given (dense rewards), keeps them and has V at the cut for the rest (bootstrap; oreo, dqo, value at
+    token level), or is left out"""
     balance: int = 0
     """of each task at most so many solved and failed rows, no more solved than failed (OREO for 7B models: 4); 0: all rows"""
     warmup: float = 0.03

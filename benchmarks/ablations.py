@@ -19,6 +19,7 @@ GROUPS = {
     "OREO: what an action is": ("oreo", "oreo-step", "oreo-response"),
     "OREO: beta (0.03)": ("oreo-beta-0.01", "oreo", "oreo-beta-0.1", "oreo-beta-0.3"),
     "OREO: weight of the KL (0.01, exact)": ("oreo-kl-0", "oreo", "oreo-kl-0.1", "oreo-k3"),
+    "Three times the episodes": ("oreo", "oreo-more", "oreo-more-dealt", "rejection", "rejection-more"),
     "OREO: rounds": ("oreo", "oreo-round-2", "oreo-round-3"),
     "DVO: beta (0.1)": ("dvo-beta-0.03", "dvo", "dvo-beta-0.3", "dvo-beta-1"),
     "DVO: what an action is": ("dvo", "dvo-response"),

@@ -10,8 +10,15 @@ variant() { # label, learner, log, settings
 }
 
 seed_run() {
-    local rollouts=$run/rollouts.jsonl tree lam level beta kl n models=()
+    local rollouts=$run/rollouts.jsonl more=$run/ablations/more.jsonl dealt=$run/ablations/dealt.jsonl
+    local tree learner lam level beta kl n models=()
     [[ -d $run/sft ]] || { echo "no run in $run: runs/compare.sh --env $env makes it" && exit 2; }
+    mkdir -p "$run/ablations"
+    python -m rollouts.collect --env "$env" --agent "$run/sft" --split train --episodes $((3 * played * samples)) --samples $samples \
+        --seed "$one" --max-new-tokens $tokens --parallel $parallel --out "$more"
+    [[ -f $dealt ]] || python -m benchmarks.deal "$more" "$dealt" --seed "$one"
+    for learner in oreo rejection; do variant $learner-more $learner "$more"; done
+    variant oreo-more-dealt oreo "$dealt"
     for lam in 0.95 0.5; do variant dqo-lam-$lam dqo "$rollouts" --lam $lam; done
     variant dqo-lam-0.95-paper dqo "$rollouts" --lam 0.95 --lambda-return paper
     variant dqo-no-weights dqo "$rollouts" --no-weight-policy --no-weight-value

@@ -17,11 +17,11 @@ done
 [[ $jobs =~ ^[1-9][0-9]*$ ]] || { echo "--jobs must be at least 1, got $jobs" >&2 && exit 2; }
 case $env in
 math)
-    splits=(test) tasks=500 tokens=128 parallel=128 played=1000 further=3000
+    splits=(test) tasks=500 tokens=128 parallel=128 played=1000 samples=5 further=3000
     trees=(--tasks 750) iterations=40 searches=(10 20 80)
     ;;
 alfworld)
-    splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 played=300 further=500
+    splits=(valid_seen valid_unseen) tasks=100 tokens=16 parallel=64 played=300 samples=3 further=500
     trees=(--tasks 150 --depth 15 --rollouts 1 --shrink 1) iterations=5 searches=(10 20)
     ;;
 *) echo "unknown environment '$env': wanted --env math or --env alfworld" >&2 && exit 2 ;;

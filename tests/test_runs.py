@@ -93,7 +93,7 @@ def test_the_ablations_play_what_their_table_shows(house: Path, env: str) -> Non
     assert done.returncode == 0, done.stderr
     (played,) = [played_labels(line) for line in asked if "-m benchmarks.play" in line]
     shown = {label for group in (*GROUPS.values(), SEARCHES[env]) for label in group}
-    assert shown == set(played) | {"oreo", "dqo", "dvo"}  # the comparison played these
+    assert shown == set(played) | {"oreo", "dqo", "dvo", "rejection"}  # the comparison played these
 
 
 @pytest.mark.parametrize(

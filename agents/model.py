@@ -173,20 +173,25 @@ class ActorCritic(nn.Module):
         emitted = agent[:, 1:]
         states, targets = hidden[:, :-1][emitted], tokens[:, 1:][emitted]
         ref_logp = kl_at = None
-        if reference or kl:
+        if kl:
             with torch.no_grad():
                 ref_states = self.hidden("reference", tokens, packing)[:, :-1][emitted]
-        if kl:
             logp, ref_logp, kl_at = token_log_probs_and_kl(
                 states, ref_states, targets, self.logits, lambda h: self.logits(h, "reference")
             )
         else:
             logp = token_log_probs(states, targets, self.logits)
             if reference:
-                with torch.no_grad():
-                    ref_logp = token_log_probs(ref_states, targets, lambda h: self.logits(h, "reference"))
+                ref_logp = self.reference_logp(tokens, agent, packing)
         found = self.values(tokens, hidden, packing).gather(1, start) if value else None
         return Scores(logp, ref_logp, kl_at, found)
+
+    @torch.no_grad()
+    def reference_logp(self, tokens: Tensor, agent: Tensor, packing: Packing | None = None) -> Tensor:
+        """The reference's log-probability of each token that the agent emitted, float [N]; arguments as `forward`'s."""
+        emitted = agent[:, 1:]
+        states = self.hidden("reference", tokens, packing)[:, :-1][emitted]
+        return token_log_probs(states, tokens[:, 1:][emitted], lambda h: self.logits(h, "reference"))
 
     @contextmanager
     def _adapter(self, role: Role) -> Iterator[None]:

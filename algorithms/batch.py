@@ -41,6 +41,8 @@ class Batch:
     """+1 preferred, -1 not, 0 a reference row of KTO; long [B]"""
     cut_at: Tensor | None = None
     """the state whose value stands for the return that a limit cut off, a position, -1 where there is none; long [B]"""
+    ref_logp: Tensor | None = None
+    """the frozen reference's log-probability of each token of the agent, where it is known before; float [N], in row-major order"""
     packing: Packing | None = None
     """how a model computes on the tokens; None: as they are, padded"""
 
@@ -63,7 +65,7 @@ class Outputs:
     target_value: Tensor | None = None
     """V of a slower copy of the critic, float [B, S]; None means `value.detach()`"""
     kl: Tensor | None = None
-    """exact KL(pi || ref), averaged over the row's decision tokens; float [B]"""
+    """KL(pi || ref), exact or k3, averaged over the row's decision tokens; float [B]"""
     reference_point: Tensor | None = None
     """the mean log-ratio of the step's mismatched rows, at least 0, the same for all its micro-batches; float []"""
     cut_value: Tensor | None = None

@@ -1,6 +1,6 @@
 """DVO: Direct Value Optimization (arXiv 2502.13723).
 
-    python -m rollouts.tree --env math --agent RUN/sft --out tree.jsonl       # credits of steps, by search
+    python -m rollouts.tree --env math --agent RUN/sft --tasks 750 --iterations 40 --out tree.jsonl    # credits by search
     python -m algorithms.dvo --env math --data tree.jsonl --model RUN/sft
 
 Every step of a logged path has a credit, r + V(s') - V(s), from a tree search or a frozen value model; the policy's log-ratio is

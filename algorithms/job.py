@@ -61,21 +61,21 @@ class Args(EnvironmentArgs, Generic[C]):
     """of everything: tokenizer and weights from scratch, samples, order of rows"""
     preset: str = "tiny"
     """defaults of the training settings: tiny (the default for tiny and what was trained from it), lora (for others), paper"""
-    demos: int | None = None
-    """pipeline: expert demonstrations, one a training task; default by environment"""
+    demos: int = OTHER_WORK.demos
+    """pipeline: expert demonstrations, one a training task"""
     expert_args: tuple[str, ...] = ()
     """pipeline: arguments of the expert, as KEY=VALUE (see agents/scripted.py)"""
-    tasks: int | None = None
+    tasks: int = OTHER_WORK.tasks
     """pipeline: training tasks that the rollouts are played on"""
-    samples: int | None = None
+    samples: int = OTHER_WORK.samples
     """pipeline: rollouts per training task"""
-    tree_tasks: int | None = None
+    tree_tasks: int = OTHER_WORK.tree_tasks
     """pipeline, learners from trees: training tasks that are searched"""
     search: Search = field(default_factory=Search)
     """pipeline, learners from trees: how (its seed is --seed)"""
-    eval_tasks: int | None = None
+    eval_tasks: int = OTHER_WORK.eval_tasks
     """pipeline: tasks of each split that the models are evaluated on; 0: none"""
-    action_tokens: int | None = None
+    action_tokens: int = OTHER_WORK.action_tokens
     """pipeline: most tokens of an action"""
     settings: tyro.conf.OmitArgPrefixes[C] = field(default_factory=lambda: None)  # type: ignore[assignment]
     """the learner's own"""
@@ -91,17 +91,18 @@ def main(method: Method) -> None:
 
 
 def parse(method: Method, argv: Sequence[str]) -> Args[Any]:
-    """The arguments of a learner; preset and model choose the defaults that the others have (and that --help shows)."""
+    """The arguments of a learner; preset, model and environment choose the others' defaults (and --help shows them)."""
     model = early(argv, "--model", "tiny")
     preset = early(argv, "--preset", "tiny" if _from_scratch(model) else "lora")
     env = short(early(argv, "--env", Args.env))
+    work = WORK.get(env, OTHER_WORK)
     default = Args(
+        **{name: getattr(work, name) for name in (*FLAGS, "search")},
         model=model,
         preset=preset,
         settings=method.config(),
         training=training(preset, method.name, env),
         sft=training(preset, "sft", env),
-        search=WORK.get(env, OTHER_WORK).search,
     )
     return tyro.cli(Args[method.config], default=default, args=argv, prog=f"python -m algorithms.{method.name}")
 
@@ -131,9 +132,8 @@ def early(argv: Sequence[str], flag: str, default: str) -> str:
 
 def _check_alone(args: Args[Any], work: Work) -> None:
     """With a log, nothing of the pipeline's is asked for."""
-    given = [name for name in (*FLAGS[:-1], "expert_args") if getattr(args, name)]
-    given += [name for name in ("rounds", "keep_reference") if getattr(args, name) != getattr(Args, name)]
-    given += ["search"] if args.search != work.search else []
+    given = [name for name in (*FLAGS[:-1], "search") if getattr(args, name) != getattr(work, name)]
+    given += [name for name in ("expert_args", "rounds", "keep_reference") if getattr(args, name) != getattr(Args, name)]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(f"{flags}: the whole pipeline's, which collects its own log; leave them out, or --data")
@@ -144,9 +144,9 @@ def _run(method: Method, args: Args[Any]) -> None:
     if args.data is not None:
         _check_alone(args, work)
     out = args.out or Path("out", f"{method.name}-{args.env}-{args.seed}")
-    chosen = {name: getattr(args, name) for name in FLAGS if getattr(args, name) is not None}
+    chosen = {name: getattr(args, name) for name in (*FLAGS, "search")}
     expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
-    work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, search=args.search, **chosen)
+    work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, **chosen)
     if args.data is not None:
         start = Start(args.model, args.base, args.reference, args.critic_from)
         held_out = partial(held_out_tasks, args.valid, args.env, work, args.seed)

@@ -32,6 +32,7 @@ from algorithms.batch import Batch, Row, collate
 from algorithms.faults import Faults, TrainingFault
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs, cut, step_rows
+from algorithms.reference import ReferenceCache, distinct
 from algorithms.runfiles import RunFiles
 from algorithms.selection import balanced
 from algorithms.training import Training
@@ -101,6 +102,7 @@ class Learner:
         optimizer, self.schedule = self._optimizer(model)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.step = 0
+        self.known: ReferenceCache | None = None
         self.faults = Faults(training.explode)
         self.stopping = Stopping(held_out.settings, self.steps, self.alone) if held_out else None
 
@@ -152,6 +154,9 @@ class Learner:
         self._resume()
         if self.step:
             console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
+        if self._rows_come_again:
+            model = self.accelerator.unwrap_model(self.model)
+            self.known = ReferenceCache(model, self.rows, self.training, self.pad, self.accelerator)
         self._track_start()
         columns = bar_columns(self.method.name, "{task.fields[shown]}")
         bar = Progress(*columns, console=console, disable=not self.accelerator.is_main_process)
@@ -212,8 +217,20 @@ class Learner:
         return found | {"tokens": tokens, "tokens_per_second": tokens / (time.perf_counter() - began)}
 
     def _batches(self, parts: Sequence[Sequence[Row]]) -> list[Batch]:
-        level = self.method.level(self.config)
-        return [collate(rows, level, self.pad, self.training.pack).to(self.accelerator.device) for rows in parts]
+        level, device = self.method.level(self.config), self.accelerator.device
+        batches = [collate(rows, level, self.pad, self.training.pack).to(device) for rows in parts]
+        if self.known:
+            for batch, rows in zip(batches, parts, strict=True):
+                batch.ref_logp = self.known.of(rows, device)
+        return batches
+
+    @property
+    def _rows_come_again(self) -> bool:
+        """Whether the loss asks the reference for the same tokens, and not for whole distributions, again and again."""
+        if not self.method.reference or self.method.kl(self.config) == "exact":
+            return False
+        met = self.steps * min(self.training.batch, len(self.groups)) * self.method.group
+        return round(met / len(distinct(self.rows))) > 1
 
     def _validate(self) -> float:
         """Play the held-out tasks, and keep the model where it is the best so far; its success."""

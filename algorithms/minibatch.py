@@ -42,18 +42,18 @@ def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config
     exact = kind == "exact"
     # V is read at the cuts too, as if they were the states of one more decision.
     start = batch.start if batch.cut_at is None else torch.cat([batch.start, batch.cut_at.clamp(min=0)[:, None]], 1)
-    wanted = {"reference": method.reference, "kl": exact, "value": method.value}
+    wanted = {"reference": method.reference and batch.ref_logp is None, "kl": exact, "value": method.value}
     scores: Scores = model(batch.tokens, batch.decision >= 0, start, **wanted, packing=batch.packing)
-    kl = scores.kl
+    kl, ref_logp = scores.kl, scores.ref_logp if batch.ref_logp is None else batch.ref_logp
     if kind == "k3":
-        assert scores.ref_logp is not None  # a learner with a KL has a reference
-        kl = k3(scores.logp - scores.ref_logp)
+        assert ref_logp is not None  # a learner with a KL has a reference
+        kl = k3(scores.logp - ref_logp)
     value, cut_value = scores.value, None
     if value is not None and batch.cut_at is not None:
         value, cut_value = value[:, :-1], value[:, -1] * (batch.cut_at >= 0)
     return Outputs(
         logp=gather_decisions(scores.logp, batch),
-        ref_logp=None if scores.ref_logp is None else gather_decisions(scores.ref_logp, batch),
+        ref_logp=None if ref_logp is None else gather_decisions(ref_logp, batch),
         value=None if value is None else value * batch.mask,
         cut_value=cut_value,
         kl=None if kl is None else row_mean(kl, batch),

@@ -24,7 +24,7 @@ from algorithms.returns import earned, mean_over_decisions
 from algorithms.selection import training_rows
 
 KL_OF_LEVEL = {"token": 0.01, "step": 0.1, "response": 0.3}
-"""The paper's alpha (section 4.4): per-token KL against a residual averaged over tokens, steps, or one response."""
+"""The paper's alpha (appendix A.3): per-token KL against a residual averaged over tokens, steps, or one response."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Config:
     gamma: float = 1.0
     """discount from one decision to the next; the paper has none"""
     kl: float | None = None
-    """weight of the exact KL(pi || ref), the paper's alpha; default by level: token 0.01, step 0.1, response 0.3"""
+    """weight of KL(pi || ref), the paper's alpha; default by level: token 0.01, step 0.1, response 0.3"""
 
     kl_estimate: Literal["exact", "k3"] = "exact"
     """exact: over the whole vocabulary; k3: exp(-log_ratio) + log_ratio - 1 on the log's tokens, cheaper and biased"""

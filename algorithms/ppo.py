@@ -119,8 +119,8 @@ class Args(EnvironmentArgs):
     """run directory; default out/ppo-ENV-SEED"""
     seed: int = 0
     """of everything: weights from scratch, tasks, choices, order of states"""
-    eval_tasks: int | None = None
-    """tasks of each held-out split that start and result play; default by environment, 0 for none"""
+    eval_tasks: int = OTHER_WORK.eval_tasks
+    """tasks of each split that start and result play; 0: none"""
     tracker: str = "tensorboard"
     """tensorboard or none"""
     settings: tyro.conf.OmitArgPrefixes[Config] = field(default_factory=Config)
@@ -132,7 +132,7 @@ class Args(EnvironmentArgs):
 def parse(argv: Sequence[str]) -> Args:
     """The arguments; a model from scratch scores by the mean per token, as it would hardly ever try a long text otherwise."""
     work = WORK.get(short(early(argv, "--env", Args.env)), OTHER_WORK)
-    default = Args(view=View(per_token=early(argv, "--model", "tiny") == "tiny"), tiny=work.tiny)
+    default = Args(view=View(per_token=early(argv, "--model", "tiny") == "tiny"), tiny=work.tiny, eval_tasks=work.eval_tasks)
     return tyro.cli(Args, default=default, args=argv, prog="python -m algorithms.ppo")
 
 
@@ -265,8 +265,7 @@ class Trainer:
 def main(args: Args) -> None:
     """Start, evaluation of the start, training, evaluation; what is done is not done again."""
     work = WORK.get(short(args.env), OTHER_WORK)
-    work = replace(work, env_args=work.env_args | args.environment(), tiny=args.tiny)
-    work = work if args.eval_tasks is None else replace(work, eval_tasks=args.eval_tasks)
+    work = replace(work, env_args=work.env_args | args.environment(), tiny=args.tiny, eval_tasks=args.eval_tasks)
     out = args.out or Path("out", f"ppo-{short(args.env)}-{args.seed}")
     make = env_maker(args.env, train_args(work))
     segment = _checked(args, make)

@@ -1,7 +1,7 @@
 """Named defaults: what the papers use, and what suits the tiny model and LoRA on a pretrained one.
 
-`tiny` was chosen on held-out tasks (the numbers: docs/results/math.md, alfworld.md): a model from scratch needs learning rates up
-to a hundred times the papers', which were made for pretrained models of 1.5 to 7 billion parameters. On maths those of dqo, dro,
+`tiny` was chosen on held-out tasks (the numbers: docs/results/math.md, alfworld.md): a model from scratch needs learning rates
+20 to 200 times the papers', which were made for pretrained models of 1.5 to 7 billion parameters. On maths those of dqo, dro,
 dpo, step_dpo and kto lie below every rate that was tried from this start, as rejection's does on AlfWorld: what was tried lost
 success. `lora` has SFT's and OREO's rate from runs of a 135-million-parameter model; the others stand to OREO's as in the papers,
 and were not tried.
@@ -129,7 +129,7 @@ TRAINING = {
         "dvo": replace(LORA, lr=5e-6, critic_lr=0.0),
     },
 }
-"""Preset, or preset-environment -> learner -> settings. The critic alone (value) has no entry and takes OREO's."""
+"""Preset, or preset-environment -> learner -> settings. A learner without an entry (the critic alone, value) takes OREO's."""
 
 
 def training(preset: str, method: str, env: str = "") -> Training:
@@ -141,4 +141,4 @@ def training(preset: str, method: str, env: str = "") -> Training:
     if preset not in TRAINING:
         raise ValueError(f"unknown preset {preset!r}: expected one of {', '.join(TRAINING)}")
     settings = TRAINING.get(f"{preset}-{env}", TRAINING[preset])
-    return settings["oreo" if method == "value" else method]
+    return settings.get(method, settings["oreo"])

@@ -1,4 +1,4 @@
-"""Rejection sampling fine-tuning (RFT; STaR where it is repeated): SFT on a model's own solved episodes.
+"""Rejection sampling fine-tuning (RFT; near STaR where it is repeated): SFT on a model's own solved episodes.
 
     python -m algorithms.rejection --env math --data rollouts.jsonl --model RUN/sft
 

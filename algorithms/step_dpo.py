@@ -1,6 +1,6 @@
 """Step-DPO (Lai et al. 2024, arXiv 2406.18629): DPO on pairs of steps that follow the same beginning.
 
-    python -m rollouts.tree --env math --agent RUN/sft --out tree.jsonl
+    python -m rollouts.tree --env math --agent RUN/sft --tasks 750 --iterations 40 --out tree.jsonl
     python -m algorithms.step_dpo --env math --data tree.jsonl --model RUN/sft
 
 The steps are told apart by their credits. docs/algorithms/step_dpo.md explains each metric.

@@ -11,8 +11,9 @@ from rollouts.encode import Truncated
 
 @dataclass(frozen=True)
 class Training:
-    """What every learner shares; the defaults are OREO's (appendix A.3)."""
+    """What every learner shares; --preset chooses (paper: the papers')."""
 
+    # The defaults here are OREO's (appendix A.3).
     lr: float = 5e-6
     """peak learning rate of the policy"""
     critic_lr: float = 5e-6
@@ -34,7 +35,7 @@ class Training:
     given (dense rewards), keeps them and has V at the cut for the rest (bootstrap; oreo, dqo, value at
     token level), or is left out"""
     balance: int = 0
-    """of each task at most so many solved and failed rows, no more solved than failed (OREO for 7B models: 4); 0: all rows"""
+    """of each task at most so many solved and failed rows, no more solved than failed but one (OREO, 7B models: 4); 0: all rows"""
     warmup: float = 0.03
     """share of the steps over which the learning rate rises; then it falls to 0 by a cosine"""
     critic_start: float = 0.0

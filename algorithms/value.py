@@ -2,8 +2,9 @@
 
     python -m algorithms.value --env math --data rollouts.jsonl --model RUN/sft
 
-The policy is not trained, and the checkpoint holds it as it was, with the critic beside it: any policy can use it for search. With
-rewards of 0 and 1 the loss is the Brier score of V as the probability of success. It is DVO's outcome value model (section 4.4.2).
+The policy is not trained, and the checkpoint holds it as it was, with the critic beside it: `rollouts.credit` reads V along any
+log of the same tokenizer. With rewards of 0 and 1 the loss is the Brier score of V as the probability of success.
+It is DVO's outcome value model (section 4.4.2).
 """
 
 from __future__ import annotations

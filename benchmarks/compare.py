@@ -26,7 +26,6 @@ from agents.prompt import Prompt
 from algorithms.batch import collate, gather_decisions, row_mean
 from algorithms.examples import encode_rows
 from algorithms.minibatch import cut
-from benchmarks.seeds import T95
 from rollouts import cli
 from rollouts.trajectory import read
 
@@ -36,9 +35,11 @@ MODELS = {
 }  # fmt: skip
 """Row -> folder of the checkpoint in a run."""
 CONTROLS = """\
-Two rows are controls. "sft, further" is rejection's training (loss, rate, passes) on demonstrations (maths: 3,000, AlfWorld: 500)
-in place of the samples.
-"oreo, dealt" is OREO on the same episodes with their outcomes dealt at random (`benchmarks/deal.py`): what noise alone does."""
+Two rows are controls. "sft, further" is rejection's training (loss, rate, passes) on {further:,} demonstrations in place of the
+samples. "oreo, dealt" is OREO on the same episodes with their outcomes dealt at random (`benchmarks/deal.py`): what noise alone
+does."""
+T95 = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""97.5% quantile of Student's t by number of runs."""
 PROBED = 256
 """Episodes of a run's log on which every policy is compared with the start."""
 
@@ -60,16 +61,19 @@ def main(runs: list[Path]) -> None:
     print(f"# The learners from one start: {env}\n")
     seeds = " ".join(run.name.rpartition("-")[2] for run in runs)
     print(f'`runs/compare.sh --env {env} --seeds "{seeds}"`, {platform.machine()}, torch {torch.__version__}\n')
-    print(f"{CONTROLS}\n")
+    print(f"{CONTROLS.format(further=len(read(runs[0] / 'further.jsonl').trajectories))}\n")
     for folder in sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()}):
         split, temperature = folder.rsplit("-", 1)
         print(f"## {split}, {'greedy' if temperature == '0' else 'sampled'}\n")
         print("| learner | success | 95% interval | gain over sft, over tasks | over runs |\n|---|---|---|---|---|")
-        start = read_runs([run / "compare" / folder / "sft.jsonl" for run in runs])
-        for model, place in MODELS.items():
-            found = read_runs([run / "compare" / folder / f"{place.partition('/')[0]}.jsonl" for run in runs])
-            print(success_row(model, found, start))
-        print()
+        found = {
+            model: read_runs([run / "compare" / folder / f"{place.partition('/')[0]}.jsonl" for run in runs])
+            for model, place in MODELS.items()
+        }
+        for model in MODELS:
+            print(success_row(model, found[model], found["sft"]))
+        learnt, by_run = gain(found["oreo"], found["oreo, dealt"])
+        print(f"\nTrue against dealt outcomes, oreo minus oreo, dealt: {learnt}{by_run and f', over runs {by_run}'}.\n")
     print("## What training did, and cost\n")
     print(f"On the first {PROBED} episodes of each run's log; means over runs.\n")
     print("| learner | steps | rows' tokens | seconds | KL to sft, nats a token | log(pi / sft) of solved | of failed |")
@@ -101,16 +105,20 @@ def success_row(model: str, found: list[dict[str, bool]], start: list[dict[str, 
     if found[0].keys() != start[0].keys():
         sys.exit(f"{model} has not played the tasks that its start has: the study is not finished; give its command again")
     success = [statistics.mean(run[task] for run in found) for task in start[0]]
-    cells = [model, f"{statistics.mean(success):.1%}", interval(success), "", ""]
-    if model != "sft":
-        gains = [{task: won - before[task] for task, won in run.items()} for run, before in zip(found, start, strict=True)]
-        by_task = [statistics.mean(run[task] for run in gains) for task in start[0]]
-        cells[3] = f"{statistics.mean(by_task):+.1%} {interval(by_task, '+')}"
-        if len(gains) in T95 and len(gains) > 2:
-            by_run = [statistics.mean(run.values()) for run in gains]
-            half = T95[len(gains)] * statistics.stdev(by_run) / math.sqrt(len(by_run))
-            cells[4] = f"[{statistics.mean(by_run) - half:+.1%}, {statistics.mean(by_run) + half:+.1%}]"
-    return f"| {' | '.join(cells)} |"
+    gains = ("", "") if model == "sft" else gain(found, start)
+    return f"| {' | '.join([model, f'{statistics.mean(success):.1%}', interval(success), *gains])} |"
+
+
+def gain(found: list[dict[str, bool]], start: list[dict[str, bool]]) -> tuple[str, str]:
+    """Mean gain with its interval over tasks; the interval over runs, empty where there are too few."""
+    gains = [{task: won - before[task] for task, won in run.items()} for run, before in zip(found, start, strict=True)]
+    by_task = [statistics.mean(run[task] for run in gains) for task in start[0]]
+    over_tasks = f"{statistics.mean(by_task):+.1%} {interval(by_task, '+')}"
+    if len(gains) not in T95:
+        return over_tasks, ""
+    by_run = [statistics.mean(run.values()) for run in gains]
+    mean, half = statistics.mean(by_run), T95[len(gains)] * statistics.stdev(by_run) / math.sqrt(len(by_run))
+    return over_tasks, f"[{mean - half:+.1%}, {mean + half:+.1%}]"
 
 
 def interval(by_task: Sequence[float], sign: str = "") -> str:

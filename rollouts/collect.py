@@ -281,7 +281,8 @@ class Args(EnvironmentArgs):
     """Play episodes and log them."""
 
     agent: str = "expert"
-    """expert, random, a run's folder, a checkpoint, a GGUF file, a hub id, or a log whose episodes are played again"""
+    """expert, random, a run's folder, a checkpoint, a GGUF file, a hub id, any of these behind "choices:" (it picks
+    among what the environment lists), or a log whose episodes are played again"""
     agent_args: tuple[str, ...] = ()
     """arguments of a scripted agent, as KEY=VALUE (see agents/scripted.py)"""
     out: Path = Path("rollouts.jsonl")

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from accelerate import Accelerator
 from peft import PeftModel
 from torch import Tensor
 from transformers import LlamaForCausalLM
@@ -27,7 +28,9 @@ from algorithms import dpo, dqo, dro, dvo, kto, oreo, sft, step_dpo, value
 from algorithms.batch import Batch, Outputs, Row, collate, gather_decisions
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs
+from algorithms.reference import ReferenceCache
 from algorithms.returns import lambda_return, literal_lambda_return, next_decision
+from algorithms.training import Training
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
 
@@ -325,6 +328,23 @@ def test_the_value_at_a_cut_is_the_state_after_the_row(small_lm: LlamaForCausalL
     torch.testing.assert_close(outputs.cut_value, torch.stack(expected).double(), **EXACT)
     plain = compute_outputs(model, collate(ROWS, level), dqo.METHOD, dqo.Config())
     torch.testing.assert_close(outputs.value, plain.value, **EXACT)
+
+
+@every_method
+def test_a_known_reference_equals_one_that_is_asked(small_lm: LlamaForCausalLM, method: Method, config: Any) -> None:
+    """Log-probabilities of the reference from before the step, row by row, and from its own forward pass."""
+    if not method.reference or method.kl(config) == "exact":
+        pytest.skip("asks for no reference, or for whole distributions")
+    model = float64_model(small_lm)
+    batch = batch_of(ROWS, method, config)
+    asked = loss_of(model, batch, method, config)
+    known = ReferenceCache(model, ROWS[::-1], Training(micro_tokens=12), 0, Accelerator(cpu=True))
+    batch.ref_logp = known.of(ROWS, torch.device("cpu"))
+    assert batch.ref_logp is not None
+    model.reference = None  # whoever asks it now gets the policy
+    found = loss_of(model, batch, method, config)
+    torch.testing.assert_close(found, asked, **EXACT)
+    torch.testing.assert_close(gradient_of(found, model), gradient_of(asked, model), **EXACT)
 
 
 @every_method

@@ -565,7 +565,7 @@ from algorithms.learner import Learner, Models
 from algorithms.training import Training
 sys.path.insert(0, sys.argv[3])
 from test_learner import rows
-training = Training(batch=8, lr=1e-3, critic_lr=1e-3, epochs=1, tracker="none", micro_tokens=60)
+training = Training(batch=8, lr=1e-3, critic_lr=1e-3, epochs=2, tracker="none", micro_tokens=60)
 for method in (oreo.METHOD, kto.METHOD, value.METHOD):  # a process trains more than once
     start = Models(checkpoint.load_policy(sys.argv[1]))
     Learner(method, method.config(), training, rows(24), start, Path(sys.argv[2], method.name)).run()

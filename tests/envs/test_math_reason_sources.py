@@ -82,7 +82,7 @@ def test_multiple_choice_shows_its_letters() -> None:
 @pytest.mark.parametrize("name", ["gsm8k", "math500", "agieval_math", "sat_math", "aqua", "svamp", "asdiv", "mawps"])
 def test_worked_solutions_are_right(name: str) -> None:
     problems = load(name, "test", data_dir())
-    assert sum(problems.grade(p, p.solution).outcome == "correct" for p in problems) >= 0.98 * len(problems)
+    assert [p.question for p in problems if problems.grade(p, p.solution).outcome != "correct"] == []
 
 
 # Filters

@@ -209,6 +209,10 @@ class Learner:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
             found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
+            if group["name"] == "policy" and self.step < self.alone:
+                # A rate of 0 is not enough: Adam's moments would remember what an untrained V said, and apply it later.
+                for parameter in group["params"]:
+                    parameter.grad = None
         self.faults.check(found, losses, parts)
         self.optimizer.step()
         self.schedule.step()

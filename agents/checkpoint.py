@@ -16,13 +16,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
@@ -109,14 +111,21 @@ def save(
         **(meta or {}),
     }
     (aside / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    shutil.rmtree(path, ignore_errors=True)
+    before = path.with_name(path.name + ".before")  # to delete gigabytes takes a while, in which there would be none
+    shutil.rmtree(before, ignore_errors=True)
+    if path.exists():
+        os.replace(path, before)
     os.replace(aside, path)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def is_checkpoint(path: str | Path) -> bool:
     """True for a folder that `save` wrote."""
     file = Path(path) / "config.json"
-    return file.is_file() and json.loads(file.read_text()).get("format") == FORMAT
+    if not file.is_file():
+        return False
+    with _reading(file):
+        return json.loads(file.read_text()).get("format") == FORMAT
 
 
 def load_policy(source: str | Path, base: str | None = None, dtype: torch.dtype | str = "auto") -> Loaded:
@@ -167,7 +176,8 @@ def load(
     if config["critic"] == "separate":
         model.critic = _load_weights(AutoModel, path / "critic", dtype)
     if model.value_head is not None:
-        model.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
+        with _reading(path / "value_head.safetensors"):
+            model.value_head.load_state_dict(load_file(path / "value_head.safetensors"))
     return model.eval(), tokenizer
 
 
@@ -183,7 +193,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"no checkpoint at {path}: expected {file}; give a folder that a training run wrote, such as RUN/oreo"
         )
-    config = json.loads(file.read_text())
+    with _reading(file):
+        config = json.loads(file.read_text())
     if config.get("format") != FORMAT:
         raise ValueError(f"{file} is no checkpoint of this project: format is {config.get('format')!r}, expected {FORMAT!r}")
     if config.get("version") != VERSION:
@@ -252,4 +263,16 @@ def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedMod
 
 def _load_weights(kind: Any, folder: str | Path, dtype: torch.dtype | str) -> Any:
     stored = cast(torch.dtype, AutoConfig.from_pretrained(folder).dtype or torch.float32)
-    return kind.from_pretrained(folder, dtype=native_dtype(stored) if dtype == "auto" else dtype)
+    with _reading(folder):
+        return kind.from_pretrained(folder, dtype=native_dtype(stored) if dtype == "auto" else dtype)
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Say of a broken file which it is."""
+    try:
+        yield
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}): it is broken or was cut short; copy it again, or train again"
+        ) from error

@@ -43,7 +43,7 @@ class View:
     """score by the mean log-probability per token, not the sum: for a model that knows nothing of the task yet"""
     max_tokens: int = 1024
     """most tokens of a state; the oldest turns after the first are left out of a longer one"""
-    max_choices: int = 64
+    max_choices: int = 128
     """most texts on offer at once"""
     choice_tokens: int = 64
     """most tokens of a text on offer, and of a proposed one"""

@@ -7,6 +7,7 @@ slice of the cache without copying it, and rows that finish early leave the batc
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a setting that no distribution has."""
-        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.max_new_tokens < 1:
+        if not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1 or self.top_k < 0 or self.max_new_tokens < 1:
             raise ValueError(f"{self}: wanted temperature >= 0, 0 < top_p <= 1, top_k >= 0 and max_new_tokens >= 1")
 
 

@@ -37,6 +37,11 @@ class TinyConfig:
     init: float = 0.02
     """standard deviation of the weights at the start"""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where the width is not shared out among the heads."""
+        if min(self.width, self.layers, self.heads) < 1 or self.width % (2 * self.heads):
+            raise ValueError(f"{self}: wanted at least 1 of each, and a width that is a multiple of twice the heads")
+
 
 def train_tokenizer(texts: Iterable[str], vocab: int = TinyConfig.vocab) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer of at most `vocab` ids trained on `texts`; any Unicode text survives it, digits stay apart.

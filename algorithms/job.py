@@ -23,7 +23,7 @@ from agents import checkpoint
 from algorithms.method import Method
 from algorithms.pipeline import Pipeline
 from algorithms.presets import OTHER_WORK, WORK, Work, training
-from algorithms.train import Start, check_truncated, held_out_tasks, train_on_log
+from algorithms.train import Start, check_settings, held_out_tasks, train_on_log
 from algorithms.training import Training
 from algorithms.validation import Validation
 from envs import ENVIRONMENTS
@@ -31,6 +31,7 @@ from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
 from rollouts.mcts import Search
 from rollouts.resolve import parse_pairs, run_checkpoint
+from rollouts.trajectory import Header, records
 
 C = TypeVar("C")
 FLAGS = ("demos", "tasks", "samples", "tree_tasks", "eval_tasks", "action_tokens")
@@ -139,10 +140,20 @@ def _check_alone(args: Args[Any], work: Work) -> None:
         raise ValueError(f"{flags}: the whole pipeline's, which collects its own log; leave them out, or --data")
 
 
+def _check_env(args: Args[Any]) -> None:
+    """The log's environment chose no default, --env did."""
+    assert args.data is not None
+    played = next(header.env_id for header in records(args.data) if isinstance(header, Header))
+    if played != ENVIRONMENTS.get(short(args.env), args.env):
+        raise ValueError(f"{args.data} was played in {played}, not in {args.env}: give --env {short(played)}")
+
+
 def _run(method: Method, args: Args[Any]) -> None:
     work = WORK.get(short(args.env), OTHER_WORK)
+    check_settings(method, args.settings, args.training, validated=bool(args.valid.every))
     if args.data is not None:
         _check_alone(args, work)
+        _check_env(args)
     out = args.out or Path("out", f"{method.name}-{args.env}-{args.seed}")
     chosen = {name: getattr(args, name) for name in (*FLAGS, "search")}
     expert_args = work.expert_args | parse_pairs(args.expert_args, "--expert-args")
@@ -154,9 +165,8 @@ def _run(method: Method, args: Args[Any]) -> None:
         return
     if args.reference or args.critic_from:
         raise ValueError("--reference and --critic-from go with --data; the pipeline chooses its own (see --keep-reference)")
-    check_truncated(method, args.settings, args.training)
     if method.after:
-        check_truncated(method.after, method.after.config(), args.sft)
+        check_settings(method.after, method.after.config(), args.sft, validated=False)
     if args.sft.precision != args.training.precision:
         raise ValueError(
             f"one process computes in one precision: got --precision {args.training.precision} and --sft.precision "

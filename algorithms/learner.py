@@ -95,6 +95,11 @@ class Learner:
                     loaded.lm.float()
         set_seed(seed)
         self.accelerator = self._accelerator()
+        if (least := min(training.batch, len(self.groups))) < self.accelerator.num_processes:
+            count = self.accelerator.num_processes
+            raise ValueError(
+                f"a step of {least} {'pairs' if method.group == 2 else 'rows'} leaves some of {count} processes without any"
+            )
         model = self._model(start.critic)
         self.pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))
         self.steps = max(1, training.min_steps, round(training.epochs * len(self.groups) / min(training.batch, len(self.groups))))
@@ -128,6 +133,8 @@ class Learner:
         for lm in (model.lm, model.reference) if self.training.pack else ():
             if lm is not None:
                 check_packing(lm)
+        if model.critic is not None:
+            model.critic.float()
         if critic is not None:
             model.take_critic(critic)
         if not self.method.policy:
@@ -206,7 +213,7 @@ class Learner:
                 totals[name] = totals.get(name, 0.0) + (metric if metric.ndim else metric * share)
         found = {name: mean for name, total in totals.items() if (mean := _mean(self._sum(total))) is not None}
         for group in self.optimizer.param_groups:
-            norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip))
+            norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip or math.inf))
             found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
             if group["name"] == "policy" and self.step < self.alone:

@@ -36,6 +36,7 @@ from agents.tiny import TinyConfig
 from algorithms.evaluation import evaluation_log, evaluation_rows, report
 from algorithms.faults import TrainingFault
 from algorithms.job import early, short
+from algorithms.method import FINITE, check_ranges
 from algorithms.pipeline import claim
 from algorithms.presets import OTHER_WORK, WORK, Work
 from algorithms.runfiles import RunFiles
@@ -88,10 +89,10 @@ class Config:
     """iterations between the states that a stopped run goes on from"""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a count below 1, or an iteration of one state, whose advantage has no spread."""
-        for name in ("timesteps", "envs", "horizon", "epochs", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        """Raises ValueError for a number that makes no sense, or an iteration of one state, whose advantage has no spread."""
+        check_ranges(self, **dict.fromkeys(("timesteps", "envs", "horizon", "epochs", "save_every"), (1, FINITE)))
+        several = ("lr", "clip", "entropy", "value_weight", "max_grad_norm", "rank")
+        check_ranges(self, **dict.fromkeys(several, (0, FINITE)), gamma=(0, 1), gae_lambda=(0, 1))
         if self.batch < 2 or self.envs * self.horizon < 2:
             raise ValueError(f"advantages are normalised: --batch and --envs * --horizon must be at least 2, got {self}")
 
@@ -178,6 +179,8 @@ class Trainer:
             start.lm.float()
         asked = {"settings": config.identity, "view": asdict(view), "seed": seed, "model": checkpoint.fingerprint(start.lm)}
         self.model, self.files = ActorCritic(start.lm, config.critic, rank=config.rank), RunFiles(out, asked)
+        if self.model.critic is not None:
+            self.model.critic.float()
         saved = self.files.load_state(self.model.lm.device)
         self.ppo = PPO(
             ChoicePolicy,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,14 @@ class RunFiles:
         """The state that a killed run left, or None.
 
         Raises:
-            ValueError: it was left by another run.
+            ValueError: it was left by another run, or is broken.
         """
         if not self.state.exists():
             return None
-        state = torch.load(self.state, map_location=device, weights_only=True)
+        try:
+            state = torch.load(self.state, map_location=device, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise ValueError(f"{self.state} cannot be read ({error}): delete it to begin anew") from error
         if state["settings"] != json.dumps(self.settings):
             raise ValueError(
                 f"{self.state} was left by a run with other settings, data or model: "

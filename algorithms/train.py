@@ -84,14 +84,15 @@ def train(
     for flag, wanted, has in (("--reference", start.reference, method.reference), ("--critic-from", start.critic, method.value)):
         if wanted and not has:
             raise ValueError(f"{method.name} has no {flag[2:].partition('-')[0]}: leave out {flag}")
-    check_truncated(method, config, training)
+    check_settings(method, config, training, validated=held_out is not None)
     rows = list(encode_rows(log.trajectories, Prompt(policy.tokenizer), training.max_length, training.truncated))
     console.print(_describe(rows, len(log.trajectories)))
     models = Models(policy)
     if start.reference:
         models.reference = checkpoint.load_policy(run_checkpoint(start.reference), start.base)
         _same_tokens(models.reference.tokenizer, policy, f"the reference {start.reference}")
-    if {header.model for header in log.headers} == {checkpoint.fingerprint((models.reference or policy).lm)}:
+    own = {header.model for header in log.headers} == {checkpoint.fingerprint((models.reference or policy).lm)}
+    if own and all(row.logps for row in rows):
         rows = [replace(row, logps=None) for row in rows]
     elif method.behaviour(config) and (lacking := [row.task for row in rows if row.logps is None]):
         console.print(
@@ -108,8 +109,10 @@ def train(
     return learner.run()
 
 
-def check_truncated(method: Method, config: Any, training: Training) -> None:
-    """Raise ValueError where V at a cut is asked for, and is not learnt at every token."""
+def check_settings(method: Method, config: Any, training: Training, validated: bool) -> None:
+    """Raise ValueError where V at a cut is asked for and not learnt at every token, or a policy is played that does not learn."""
+    if validated and not method.policy:
+        raise ValueError(f"{method.name} trains no policy, so that held-out success says nothing of it: leave out --valid.every")
     if training.truncated == "bootstrap" and not (method.value and method.level(config) == "token"):
         has = f"learns V at {method.level(config)} level" if method.value else "has no critic"
         raise ValueError(

@@ -41,7 +41,7 @@ class Training:
     critic_start: float = 0.0
     """share of the steps in which the critic learns alone; until V is near the returns, the policy's steps are mostly noise"""
     clip: float = 1.0
-    """largest gradient norm, for the policy and for the critic apart"""
+    """largest gradient norm, for the policy and for the critic apart; 0: any"""
     weight_decay: float = 0.0
     """AdamW's, decoupled"""
     critic: CriticKind = "separate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ class Validation:
     def __post_init__(self) -> None:
         """Raises ValueError for a number that makes no sense."""
         for name, least in (("every", 0), ("patience", 0), ("tasks", 1), ("temperature", 0)):
-            if getattr(self, name) < least:
+            if not least <= getattr(self, name) < math.inf:
                 raise ValueError(f"--valid.{name} must be at least {least}, got {getattr(self, name)}")
 
 

@@ -34,7 +34,7 @@ from agents import checkpoint
 from agents.model import ActorCritic
 from agents.prompt import Prompt
 from rollouts.cli import run
-from rollouts.encode import Encoded, encode
+from rollouts.encode import Encoded, Truncated, encode
 from rollouts.progress import bar_columns, console
 from rollouts.resolve import run_checkpoint
 from rollouts.stats import auc
@@ -88,6 +88,11 @@ class Critic:
         """Tokens at which its training cut episodes."""
         limit = getattr(self.model.lm.config, "max_position_embeddings", None) or 2**30
         return min(limit, self.meta.get("training", {}).get("max_length", limit))
+
+    @property
+    def truncated(self) -> Truncated:
+        """What it learnt that an episode has earned which a limit cut off."""
+        return "keep" if self.meta.get("training", {}).get("truncated") == "keep" else "zero"
 
     def described(self) -> dict[str, Any]:
         """What a header says of it."""
@@ -153,7 +158,7 @@ def credit(critic: Critic, lines: Iterable[Header | Trajectory], micro_tokens: i
             if isinstance(line, Header):
                 window[index] = replace(line, credit=described)
             elif line.end is not End.ERROR:
-                row = encode(line, critic.prompt, critic.max_length)
+                row = encode(line, critic.prompt, critic.max_length, critic.truncated)
                 if row is None:
                     window[index] = with_credits(line, [], [])  # not those of another critic or a search
                 else:

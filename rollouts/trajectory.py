@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -55,7 +55,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """exactly what the agent emitted"""
     reward: float
     """the environment's reward for this action"""
-    tokens: tuple[int, ...] | None = None
+    tokens: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] | None = None
     """the sampled ids, the closing token included"""
     logps: tuple[float, ...] | None = None
     """the model's own log-probabilities of them (temperature 1, nothing cut off)"""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,32 @@ def test_another_version_is_refused(small_lm: LlamaForCausalLM, tokenizer: PreTr
     config.write_text(json.dumps(json.loads(config.read_text()) | {"version": 9}))
     with pytest.raises(ValueError, match="version 9, this code reads version 1"):
         checkpoint.load_policy(tmp_path / "run")
+
+
+@pytest.mark.parametrize("file", ["config.json", "policy/model.safetensors", "critic/model.safetensors", "value_head.safetensors"])
+def test_a_file_that_was_cut_short_is_named(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, file: str
+) -> None:
+    checkpoint.save(tmp_path / "run", ActorCritic(small_lm, "separate"), tokenizer, checkpoint.Base("x", "y"))
+    broken = tmp_path / "run" / file
+    broken.write_bytes(broken.read_bytes()[:30])
+    with pytest.raises(ValueError, match=rf"run/{file.partition('/')[0]}.* cannot be read .*: it is broken or was cut short"):
+        checkpoint.load(tmp_path / "run")
+
+
+def test_a_kill_while_the_old_checkpoint_is_deleted_leaves_the_new_one(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.save(tmp_path / "run", ActorCritic(small_lm), tokenizer, checkpoint.Base("x", "y"), {"step": 1})
+
+    def killed(path: Path, **how: bool) -> None:
+        if path.exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(tmp_path / "run", ActorCritic(small_lm), tokenizer, checkpoint.Base("x", "y"), {"step": 2})
+    assert checkpoint.read_config(tmp_path / "run")["step"] == 2
 
 
 def test_nothing_there(tmp_path: Path) -> None:

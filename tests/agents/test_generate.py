@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 
 import numpy as np
 import pytest
@@ -83,6 +84,12 @@ def test_stop_keeps_the_token_that_made_it_true(small_lm: LlamaForCausalLM) -> N
         ActorCritic(small_lm), [EOS], Sampling(temperature=0, max_new_tokens=8), stop=lambda ids: len(ids) == 3
     ).extend([row(prompts(2)[1])])[0][0]
     assert stopped == whole[:3]
+
+
+@pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])
+def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
+    with pytest.raises(ValueError, match="wanted temperature >= 0"):
+        Sampling(temperature=temperature)
 
 
 def test_filters_by_hand() -> None:

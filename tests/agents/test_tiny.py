@@ -41,3 +41,8 @@ def test_weights_start_as_large_as_they_are_said_to(tokenizer: PreTrainedTokeniz
 def test_too_small_a_vocabulary_is_refused() -> None:
     with pytest.raises(ValueError, match="vocab=100 is too small"):
         tiny.train_tokenizer(["a"], 100)
+
+
+def test_a_width_that_heads_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"width=33.*a multiple of twice the heads"):
+        tiny.TinyConfig(width=33)

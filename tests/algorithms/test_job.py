@@ -123,6 +123,7 @@ def test_a_given_log_and_model_train_the_learner_alone(finished: tuple[Path, str
         (["--model", "no/such/model", "--data", "{demos}"], "no model at 'no/such/model'"),
         (["--preset", "huge"], "unknown preset 'huge'"),
         (["--env-args", "difficulty=0"], "difficulty"),
+        (["--env", "alfworld", "--data", "{demos}"], "was played in MathReason-v0, not in alfworld: give --env math"),
     ],
 )
 def test_bad_input(finished: tuple[Path, str], tmp_path: Path, args: list[str], message: str) -> None:

@@ -562,6 +562,25 @@ def test_weights_in_bfloat16_are_trained_in_float32(
     assert min(moved) > 0.4  # float32 rounds some of the steps on the largest weights away
 
 
+def test_a_separate_critic_beside_adapters_on_bfloat16_is_float32(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    ours = learner(oreo.METHOD, small_lm.bfloat16(), tokenizer, tmp_path, rank=2)
+    assert {p.dtype for p in ours.model.groups()["critic"]} == {torch.float32}
+    assert {p.dtype for p in ours.model.lm.base_model.parameters() if not p.requires_grad} == {torch.bfloat16}
+    ours.train_step()
+
+
+def test_without_a_clip_gradients_are_as_they_are(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    one, other = (learner(sft.METHOD, small_lm, tokenizer, tmp_path / name, clip=clip) for name, clip in (("0", 0.0), ("far", 1e9)))
+    for made in (one, other):
+        made.train_step()
+    for a, b, start in zip(one.model.parameters(), other.model.parameters(), small_lm.parameters(), strict=True):
+        assert torch.equal(a, b) and not torch.equal(a, start)
+
+
 def test_a_state_of_other_data_is_refused(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     start = Models(Loaded(small_lm, tokenizer, Base("b", "f")))
     training = Training(batch=8, tracker="none")

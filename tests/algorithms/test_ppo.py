@@ -263,9 +263,9 @@ def test_the_limit_of_steps_is_an_end_without_bootstrap(tokenizer: PreTrainedTok
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
-    with pytest.raises(ValueError, match="--horizon must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="--horizon must be a finite number of at least 1, got 0"):
         Config(horizon=0)
-    with pytest.raises(ValueError, match="--save_every must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="--save-every must be a finite number of at least 1, got 0"):
         Config(save_every=0)
 
 

@@ -13,9 +13,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from agents import checkpoint
 from agents.checkpoint import Base
 from agents.model import ActorCritic
-from algorithms import dpo, dqo, dro, oreo
+from algorithms import dpo, dqo, dro, oreo, value
 from algorithms.method import Method
-from algorithms.train import Start, train_on_log
+from algorithms.train import Start, check_settings, train_on_log
 from algorithms.training import Training
 from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory
 
@@ -26,9 +26,17 @@ def start(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_pa
     return tmp_path / "start"
 
 
-def said(method: Method, config: Any, start: Path, out: Path, capsys: pytest.CaptureFixture[str], *log: Trajectory) -> str:
+def said(
+    method: Method,
+    config: Any,
+    start: Path,
+    out: Path,
+    capsys: pytest.CaptureFixture[str],
+    *log: Trajectory,
+    header: Header = Header("MathReason-v0", "expert"),
+) -> str:
     """What a learner prints of the log; it takes one step."""
-    with LogWriter(out / "log.jsonl", Header("MathReason-v0", "expert")) as writer:
+    with LogWriter(out / "log.jsonl", header) as writer:
         writer.append(*log)
     capsys.readouterr()
     train_on_log(method, config, Training(tracker="none"), out / "log.jsonl", Start(str(start)), out / method.name, 0)
@@ -49,6 +57,17 @@ def test_a_log_without_log_probabilities_says_so_where_they_count(
     unweighted = dqo.Config(weight_policy=False, weight_value=False)
     for name, method, config in (("unweighted", dqo.METHOD, unweighted), ("oreo", oreo.METHOD, oreo.Config())):
         assert "log-probabilities" not in said(method, config, start, tmp_path / name, capsys, *log)
+
+
+def test_a_log_of_the_reference_itself_without_log_probabilities_says_so_too(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when it picked among choices, whose probabilities are not its words'."""
+    header = Header("MathReason-v0", "start", model=checkpoint.fingerprint(checkpoint.load_policy(start).lm))
+    log = [episode("a", 0, 1.0), episode("b", 1, 0.0)]
+    assert "2 of 2 episodes have no log-probabilities" in said(
+        dqo.METHOD, dqo.Config(), start, tmp_path, capsys, *log, header=header
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,6 +91,11 @@ def test_a_value_at_a_cut_wants_a_critic_of_tokens(
         return
     with pytest.raises(ValueError, match=rf"{says}, and --truncated bootstrap reads V .*; give --truncated zero, keep or drop"):
         train()
+
+
+def test_held_out_success_says_nothing_of_a_critic_alone() -> None:
+    with pytest.raises(ValueError, match=r"value trains no policy.*leave out --valid.every"):
+        check_settings(value.METHOD, value.Config(), Training(), validated=True)
 
 
 def test_how_many_pairs_there_are(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -69,7 +71,9 @@ def test_without_patience_training_goes_to_its_end() -> None:
     assert not Stopping(Validation(every=1, patience=0), steps=1000).stale(999)
 
 
-@pytest.mark.parametrize(("name", "number"), [("every", -1), ("patience", -1), ("tasks", 0), ("temperature", -0.5)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("every", -1), ("patience", -1), ("tasks", 0), ("temperature", -0.5), ("temperature", math.nan)]
+)
 def test_numbers_that_make_no_sense_are_refused(name: str, number: float) -> None:
     with pytest.raises(ValueError, match=f"--valid.{name} must be at least"):
         Validation(**{name: number})  # type: ignore[arg-type]

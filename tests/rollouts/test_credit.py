@@ -219,6 +219,16 @@ def test_critics_that_cannot_say_v_of_each_step_are_refused(
         critic_of(small_lm, tokenizer, kind, **meta)
 
 
+@pytest.mark.parametrize(("truncated", "earned"), [("zero", 0.0), ("drop", 0.0), ("keep", 1.0)])
+def test_what_a_limit_cut_off_has_earned_what_the_critic_learnt(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, truncated: str, earned: float
+) -> None:
+    """Credits add up to the return minus V of the beginning: 0.5 + 0.5, or nothing."""
+    critic = critic_of(small_lm, tokenizer, method="value", settings={"level": "step"}, training={"truncated": truncated})
+    (found,) = credited(critic, [CUT_OFF])
+    assert sum(targets(found)) + (values(found)[0] or 0.0) == pytest.approx(earned, abs=1e-6)
+
+
 def test_oreo_at_response_level_has_values_at_all_tokens(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
     assert credited(critic_of(small_lm, tokenizer, method="oreo", settings={"level": "response"}), [WON])
 

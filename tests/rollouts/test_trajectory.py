@@ -151,6 +151,7 @@ GOOD_LINE = {"env_id": "E", "task": "t", "seed": 0, "steps": [STEP], "end": "ter
             [GOOD_HEADER, GOOD_LINE | {"steps": [STEP | {"tokens": [1], "logps": [0.5, 0.5]}]}],
             r"log.jsonl:2: expected one log-probability a token, got 2 for 1",
         ),
+        ([GOOD_HEADER, GOOD_LINE | {"steps": [STEP | {"tokens": [3, -1]}]}], r"log.jsonl:2: .*>= 0.*steps\[0\].tokens"),
         ([], "log.jsonl has no header"),
     ],
 )  # fmt: skip

@@ -122,13 +122,14 @@ def _from_scratch(model: str) -> bool:
 
 
 def early(argv: Sequence[str], flag: str, default: str) -> str:
-    """The value of a flag that other defaults hang on."""
+    """The value of a flag that other defaults hang on; the last one counts, as for all flags."""
+    found = default
     for index, word in enumerate(argv):
         if word == flag and index + 1 < len(argv):
-            return argv[index + 1]
-        if word.startswith(flag + "="):
-            return word.partition("=")[2]
-    return default
+            found = argv[index + 1]
+        elif word.startswith(flag + "="):
+            found = word.partition("=")[2]
+    return found
 
 
 def _check_alone(args: Args[Any], work: Work) -> None:

@@ -141,6 +141,8 @@ def test_presets_choose_the_defaults_and_flags_override_them() -> None:
     assert (tiny.training.critic, lora.training.critic) == ("separate", "lora")
     assert (paper.training.lr, paper.training.batch, paper.settings.beta) == (5e-6, 4, 0.1)
     assert parse(sft.METHOD, ["--preset", "paper"]).training.lr == 2e-5
+    twice = parse(oreo.METHOD, ["--env", "math", "--env=alfworld"])
+    assert (twice.env, twice.training.batch, twice.demos) == ("alfworld", 32, 2500)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "tiny-alfworld", "paper", "lora"])

@@ -32,7 +32,8 @@ from algorithms.batch import Batch, Row, collate
 from algorithms.faults import Faults, TrainingFault
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs, cut, step_rows
-from algorithms.reference import ReferenceCache, distinct
+from algorithms.optimizer import adamw
+from algorithms.reference import ReferenceCache, worth_it
 from algorithms.runfiles import RunFiles
 from algorithms.selection import balanced
 from algorithms.training import Training
@@ -104,7 +105,7 @@ class Learner:
         self.pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))
         self.steps = max(1, training.min_steps, round(training.epochs * len(self.groups) / min(training.batch, len(self.groups))))
         self.alone = round(training.critic_start * self.steps) if method.value else 0  # steps in which the policy stays
-        optimizer, self.schedule = self._optimizer(model)
+        optimizer, self.schedule = adamw(model.groups(), training, self.steps, self.alone)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.step = 0
         self.known: ReferenceCache | None = None
@@ -142,14 +143,6 @@ class Learner:
                 parameter.requires_grad_(False)
         return model
 
-    def _optimizer(self, model: ActorCritic) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-        """AdamW over policy and critic, each with its own rate."""
-        rates, delay = {"policy": self.training.lr, "critic": self.training.critic_lr}, {"policy": self.alone, "critic": 0}
-        groups = [{"params": params, "lr": rates[name], "name": name} for name, params in model.groups().items()]
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=self.training.weight_decay)
-        shares = [lambda step, wait=delay[name]: self._rate(step, wait) for name in model.groups()]
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
-
     def run(self) -> Path:
         """Train to the end, or until held-out success stops rising, and write the checkpoint; returns its folder.
 
@@ -161,7 +154,8 @@ class Learner:
         self._resume()
         if self.step:
             console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
-        if self._rows_come_again:
+        met = self.steps * min(self.training.batch, len(self.groups)) * self.method.group
+        if worth_it(self.method, self.config, self.rows, met):
             model = self.accelerator.unwrap_model(self.model)
             self.known = ReferenceCache(model, self.rows, self.training, self.pad, self.accelerator)
         self._track_start()
@@ -235,14 +229,6 @@ class Learner:
                 batch.ref_logp = self.known.of(rows, device)
         return batches
 
-    @property
-    def _rows_come_again(self) -> bool:
-        """Whether the loss asks the reference for the same tokens, and not for whole distributions, again and again."""
-        if not self.method.reference or self.method.kl(self.config) == "exact":
-            return False
-        met = self.steps * min(self.training.batch, len(self.groups)) * self.method.group
-        return round(met / len(distinct(self.rows))) > 1
-
     def _validate(self) -> float:
         """Play the held-out tasks, and keep the model where it is the best so far; its success."""
         assert self.held_out is not None and self.stopping is not None
@@ -280,14 +266,6 @@ class Learner:
     def _sum(self, x: Tensor) -> Tensor:
         """Over all processes."""
         return cast(Tensor, self.accelerator.reduce(x, "sum"))
-
-    def _rate(self, step: int, wait: int) -> float:
-        """The share of the peak learning rate at a step: 0 for `wait` steps, up over the warm-up, down by a cosine."""
-        total, step = self.steps - wait, step - wait
-        warm = max(1, round(self.training.warmup * total))
-        if step < warm:
-            return max(0, step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
     def _keep_last_good(self) -> str:
         """Make the last saved state a checkpoint, for a run that cannot go on; says where it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from agents.model import ActorCritic
 from algorithms.batch import Row, collate
+from algorithms.method import Method
 from algorithms.minibatch import cut
 from algorithms.training import Training
 from rollouts.progress import bar_columns, console
@@ -23,7 +25,7 @@ class ReferenceCache:
     """log pi_ref of the agent's tokens of every row; identical rows are asked for once, and each process asks for its share."""
 
     def __init__(self, model: ActorCritic, rows: Sequence[Row], training: Training, pad: int, accelerator: Accelerator) -> None:
-        mine = distinct(rows)[accelerator.process_index :: accelerator.num_processes]
+        mine = _distinct(rows)[accelerator.process_index :: accelerator.num_processes]
         found: list[tuple[Key, Tensor]] = []
         bar = Progress(*bar_columns("reference", "batches"), console=console, disable=not accelerator.is_main_process)
         with bar, torch.no_grad(), accelerator.autocast():
@@ -40,7 +42,12 @@ class ReferenceCache:
         return None if any(logp is None for logp in found) else torch.cat([x for x in found if x is not None]).to(device)
 
 
-def distinct(rows: Sequence[Row]) -> list[Row]:
+def worth_it(method: Method, config: Any, rows: Sequence[Row], met: int) -> bool:
+    """Whether the loss asks for the same tokens again and again, with `met` rows in the whole training, and for no distribution."""
+    return method.reference and method.kl(config) != "exact" and round(met / len(_distinct(rows))) > 1
+
+
+def _distinct(rows: Sequence[Row]) -> list[Row]:
     """One of each kind of rows that are equal to the reference."""
     return list({_key(row): row for row in rows}.values())
 

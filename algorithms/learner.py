@@ -32,7 +32,7 @@ from algorithms.batch import Batch, Row, collate
 from algorithms.faults import Faults, TrainingFault
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs, cut, step_rows
-from algorithms.optimizer import adamw
+from algorithms.optimizer import adamw, forget_direction
 from algorithms.reference import ReferenceCache, worth_it
 from algorithms.runfiles import RunFiles
 from algorithms.selection import balanced
@@ -210,11 +210,9 @@ class Learner:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip or math.inf))
             found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
-            if group["name"] == "policy" and self.step < self.alone:
-                # A rate of 0 is not enough: Adam's moments would remember what an untrained V said, and apply it later.
-                for parameter in group["params"]:
-                    parameter.grad = None
         self.faults.check(found, losses, parts)
+        if self.step == self.alone:
+            forget_direction(self.optimizer, "policy")
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from algorithms.training import Training
@@ -27,3 +27,15 @@ def rate(step: int, steps: int, warmup: float) -> float:
     if step < warm:
         return max(0, step + 1) / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def forget_direction(optimizer: Optimizer, name: str) -> None:
+    """Start Adam's first moments of a group anew; the second, how large gradients are, stay.
+
+    For a policy whose rate was 0 while the critic learnt alone: an untrained V asked for what is in the first moments, and without
+    the second the first steps would be as long as the rate for every weight, whatever its gradient.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["name"] == name else ():
+            if moments := optimizer.state.get(parameter):
+                moments["exp_avg"].zero_()

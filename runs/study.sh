@@ -29,7 +29,7 @@ esac
 run=$out/$env-${one-}
 
 study() {
-    local name=$1 folders=() seed
+    local name=$1 folders=() all rounds seed
     if [[ ${one+given} ]]; then
         log=$run/compare/$name.txt
         mkdir -p "$run/compare"
@@ -39,13 +39,21 @@ study() {
         seed_run >>"$log" 2>&1 # not behind ||, where bash goes on after a failure
         return
     fi
-    # Small models use one core each better than two together.
-    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + jobs - 1) / jobs))}
-    xargs -n 1 -P "$jobs" "$BASH" "$self" --env "$env" --out "$out" --one <<<"$seeds"
+    # Small models use a core each better than two together; seeds that are left over share the cores.
+    read -ra all <<<"$seeds"
+    rounds=$((${#all[@]} / jobs * jobs))
+    side_by_side "$jobs" "${all[@]:0:rounds}"
+    side_by_side $((${#all[@]} - rounds)) "${all[@]:rounds}"
     for seed in $seeds; do folders+=("$out/$env-$seed"); done
     python -m "benchmarks.$name" "${folders[@]}" >"docs/results/$name-$env.part"
     mv "docs/results/$name-$env.part" "docs/results/$name-$env.md"
     cat "docs/results/$name-$env.md"
+}
+
+side_by_side() { # how many at once, seeds
+    (($# > 1)) || return 0
+    local threads=${OMP_NUM_THREADS:-$((($(nproc) + $1 - 1) / $1))}
+    printf '%s\n' "${@:2}" | OMP_NUM_THREADS=$threads xargs -n 1 -P "$1" "$BASH" "$self" --env "$env" --out "$out" --one
 }
 
 learn() { # learner, log, folder, settings: trained from the SFT model

@@ -15,6 +15,7 @@ from benchmarks.compare import MODELS
 ROOT = Path(__file__).parents[1]
 STUB = """#!/bin/sh
 echo "$@" >>"$ASKED"
+echo "$OMP_NUM_THREADS $*" >>"$ASKED-threads"
 case "$*" in *"$FAILS"*) echo "this one fails" && exit 3 ;; esac
 """
 
@@ -28,7 +29,7 @@ def house(tmp_path: Path) -> Path:
     stub = tmp_path / "bin" / "python"
     stub.write_text(STUB)
     stub.chmod(0o755)
-    for run in ("math-0", "math-1", "alfworld-3"):
+    for run in ("math-0", "math-1", "math-2", "alfworld-3"):
         (tmp_path / "out" / run).mkdir(parents=True)
         (tmp_path / "out" / run / "demos.jsonl").write_text("header\n" + "episode\n" * 3001)
     return tmp_path
@@ -38,6 +39,7 @@ def run(house: Path, script: str, *args: str, fails: str = "no such words") -> t
     """Run a script from another folder; what it was, and what it asked of python."""
     asked = house / "asked"
     environment = os.environ | {"PATH": f"{house / 'bin'}:{os.environ['PATH']}", "ASKED": str(asked), "FAILS": fails}
+    environment.pop("OMP_NUM_THREADS", None)
     command = ["bash", f"../runs/{script}", *args, "--out", str(house / "out")]
     done = subprocess.run(command, cwd=house / "docs", env=environment, capture_output=True, text=True)
     return done, asked.read_text().splitlines() if asked.exists() else []
@@ -60,6 +62,17 @@ def test_every_learner_is_trained_and_played_for_every_seed(house: Path) -> None
         assert played == {place.partition("/")[0]: place for place in MODELS.values()}
     assert asked[-1] == f"-m benchmarks.compare {house}/out/math-0 {house}/out/math-1"
     assert (house / "docs" / "results" / "compare-math.md").exists()
+
+
+def test_seeds_share_the_cores_and_one_left_over_has_them_all(house: Path) -> None:
+    nproc = house / "bin" / "nproc"
+    nproc.write_text("#!/bin/sh\necho 8\n")
+    nproc.chmod(0o755)
+    done, _ = run(house, "compare.sh", "--env", "math", "--seeds", "0 1 2")
+    assert done.returncode == 0, done.stderr
+    called = (house / "asked-threads").read_text().splitlines()
+    threads = {seed: {line.split()[0] for line in called if f"--out {house}/out/math-{seed}" in line} for seed in range(3)}
+    assert threads == {0: {"4"}, 1: {"4"}, 2: {"8"}}
 
 
 @pytest.mark.parametrize("fails", ["algorithms.dqo", "rollouts.tree", "benchmarks.play"])

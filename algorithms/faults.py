@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from algorithms.batch import Row
@@ -33,17 +34,18 @@ class Faults:
     early: list[float] = field(default_factory=list)
 
     def check(self, metrics: dict[str, float], losses: Sequence[Tensor], micros: Sequence[Sequence[Row]]) -> None:
-        """Pass a step with its micro-batches' losses and rows.
+        """Pass a step: its metrics, which all processes have in common, and the losses and rows of this one's micro-batches.
 
         Raises:
-            TrainingFault: with what is wrong, and the tasks of the micro-batch with the worst loss.
+            TrainingFault: in every process, with what is wrong, and the tasks of the micro-batch with the worst loss of all.
         """
-        wrong = self._wrong(metrics)
-        if wrong:
-            _, rows = max(zip(losses, micros, strict=True), key=lambda pair: math.inf if pair[0].isnan() else pair[0].item())
+        if wrong := self._wrong(metrics):
+            found = [(_badness(loss.item()), rows) for loss, rows in zip(losses, micros, strict=True)]
+            found = gather_object(found)  # every process comes here, or none
+            _, rows = max(found, key=lambda pair: pair[0])
             tasks, lengths = sorted({row.task for row in rows}), [len(row) for row in rows]
             raise TrainingFault(
-                f"{wrong} on a batch of {sum(map(len, micros))} rows, worst on those of {', '.join(tasks[:4])}"
+                f"{wrong} on a batch of {sum(len(rows) for _, rows in found)} rows, the worst loss on those of {', '.join(tasks[:4])}"
                 f"{', ...' if len(tasks) > 4 else ''} ({min(lengths)} to {max(lengths)} tokens): "
                 "lower --lr or --critic-lr, or look at these rows"
             )
@@ -57,3 +59,7 @@ class Faults:
         if len(self.early) == EARLY and metrics["loss"] > self.explode * max([*self.early, SMALL]):
             return f"loss is {metrics['loss']:.4g}, over {self.explode:g} times the largest of the first {EARLY} steps,"
         return ""
+
+
+def _badness(loss: float) -> float:
+    return math.inf if math.isnan(loss) else loss

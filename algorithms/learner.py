@@ -176,19 +176,33 @@ class Learner:
                     metrics["held_out"] = self._validate()
                 self._log(metrics)
                 bar.update(task, completed=self.step, shown=_shown(metrics))
-                if self.step % self._save_every == 0 and self.step < self.steps:
-                    self._save_state()
         self._finish()
         return self.out
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step; returns its metrics, averaged over the step by weight."""
+        """One optimiser step; returns its metrics, averaged over the step by weight.
+
+        Raises:
+            TrainingFault: loss or gradient is infinite or NaN, or the loss exploded; the weights are as they were.
+        """
         began = time.perf_counter()
         chosen = step_rows(len(self.groups), self.training.batch, self.step, self.seed)
-        mine = self._share([self.groups[i] for i in chosen])
-        parts = cut(mine, self.training.micro_tokens)
+        found = self._accumulate([self.groups[i] for i in chosen])
+        if self.step and self.step % self._save_every == 0:
+            self._save_state()  # only now: a state is good when the loss of its own weights has been seen to be
+        if self.step == self.alone:
+            forget_direction(self.optimizer, "policy")
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        tokens = sum(len(row) for i in chosen for row in self.groups[i])
+        return found | {"tokens": tokens, "tokens_per_second": tokens / (time.perf_counter() - began)}
+
+    def _accumulate(self, groups: Sequence[Sequence[Row]]) -> dict[str, float]:
+        """The clipped gradient of the loss of some rows, forward and backward in micro-batches; its metrics."""
+        parts = cut(self._share(groups), self.training.micro_tokens)
         micros = self._batches(parts)
-        point = self._reference_point([row for i in chosen for row in self.groups[i]])
+        point = self._reference_point([row for group in groups for row in group])
         weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
         shares = weights / self._sum(weights.sum())
         totals: dict[str, Any] = {}
@@ -211,13 +225,7 @@ class Learner:
             found[f"grad_norm/{group['name']}"] = norm.item()
             found[f"lr/{group['name']}"] = group["lr"]
         self.faults.check(found, losses, parts)
-        if self.step == self.alone:
-            forget_direction(self.optimizer, "policy")
-        self.optimizer.step()
-        self.schedule.step()
-        self.optimizer.zero_grad()
-        tokens = sum(len(row) for i in chosen for row in self.groups[i])
-        return found | {"tokens": tokens, "tokens_per_second": tokens / (time.perf_counter() - began)}
+        return found
 
     def _batches(self, parts: Sequence[Sequence[Row]]) -> list[Batch]:
         level, device = self.method.level(self.config), self.accelerator.device
@@ -325,7 +333,8 @@ class Learner:
         self.accelerator.unwrap_model(self.model).load_state_dict(state["model"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.step, self.faults.early = state["step"], state["early"]
+        self.step = state["step"]
+        self.faults.early = state["early"][: self.step]  # the loss of the step to come was seen before the state was written
         if self.stopping:  # the best checkpoint may be newer than the state
             best = checkpoint.read_config(self.files.best)
             self.stopping.better(best["held_out_success"], best["step"])

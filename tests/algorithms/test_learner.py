@@ -321,26 +321,31 @@ def failing_at(step: int, value: float) -> Method:
 
 
 @pytest.mark.parametrize(
-    ("loss", "says"),
-    [
-        (float("nan"), "step 14: loss is nan on"),
-        (1e5, "step 14: loss is 1e[+]05, over 100 times the largest of the first 10 steps"),
-    ],
+    ("loss", "says"), [(float("nan"), "loss is nan on"), (1e5, "loss is 1e[+]05, over 100 times the largest of the first 10 steps")]
 )
-def test_a_fault_keeps_the_model_of_the_last_saved_step(
-    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, loss: float, says: str
+@pytest.mark.parametrize(("epochs", "fails", "kept"), [(20.0, 14, 12), (20.0, 12, 9), (10.0, 12, 11)])
+def test_a_fault_keeps_the_last_model_whose_own_loss_was_sound(
+    small_lm: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    loss: float,
+    says: str,
+    epochs: float,
+    fails: int,
+    kept: int,
 ) -> None:
-    """Of 30 steps the fifteenth fails, with a state after every third: what is kept is a run of twelve steps."""
-    given: dict[str, object] = {"epochs": 20.0, "micro_tokens": 10_000}
-    ours = learner(failing_at(14, loss), small_lm, tokenizer, tmp_path / "failed", **given)
-    assert (ours.steps, ours._save_every) == (30, 3)  # a tenth of the run
-    with pytest.raises(TrainingFault, match=says) as raised:
+    """The loss of the weights after so many steps is a fault. Of 30 steps every third may be kept, of 15 every one."""
+    given: dict[str, object] = {"epochs": epochs, "micro_tokens": 10_000}
+    ours = learner(failing_at(fails, loss), small_lm, tokenizer, tmp_path / "failed", **given)
+    assert ours._save_every == ours.steps // 10
+    with pytest.raises(TrainingFault, match=f"step {fails}: {says}") as raised:
         ours.run()
-    kept = tmp_path / "failed" / "model-last-good"
-    assert f"the model of step 12 is kept in {kept}" in str(raised.value)
-    found, _ = load(kept)
+    folder = tmp_path / "failed" / "model-last-good"
+    assert f"the model of step {kept} is kept in {folder}" in str(raised.value)
+    found, _ = load(folder)
+    (tmp_path / "same").mkdir()
     same = learner(sft.METHOD, small_lm, tokenizer, tmp_path / "same", **given)
-    for same.step in range(12):
+    for same.step in range(kept):
         same.train_step()
     for one, other in zip(found.lm.parameters(), same.start.lm.parameters(), strict=True):
         torch.testing.assert_close(one, other)
@@ -357,7 +362,7 @@ def test_a_fault_names_the_tasks_of_the_worst_micro_batch(
     spoil = lambda o, b, c: (o.logp.sum() * torch.where((b.tokens[:, 0] == bad).any(), torch.nan, 1.0), {})  # noqa: E731
     start = Models(Loaded(copy.deepcopy(small_lm), tokenizer, Base("b", "f")))
     settings = Training(batch=2, micro_tokens=1, tracker="none")
-    with pytest.raises(TrainingFault, match=rf"worst on those of bad \({len(named[1])} to {len(named[1])} tokens\)"):
+    with pytest.raises(TrainingFault, match=rf"worst loss on those of bad \({len(named[1])} to {len(named[1])} tokens\)"):
         Learner(replace(sft.METHOD, loss=spoil), sft.Config(), settings, named, start, tmp_path / "model").run()
 
 
@@ -594,7 +599,9 @@ def test_a_state_of_other_data_is_refused(small_lm: LlamaForCausalLM, tokenizer:
 
 
 TWO_PROCESSES = """
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 import torch
@@ -602,14 +609,28 @@ import torch
 torch.nn.Module.float, torch.Tensor.float = torch.nn.Module.double, torch.Tensor.double
 from agents import checkpoint, tiny
 from algorithms import kto, oreo, value
+from algorithms.faults import TrainingFault
 from algorithms.learner import Learner, Models
+from algorithms.minibatch import step_rows
 from algorithms.training import Training
 sys.path.insert(0, sys.argv[3])
 from test_learner import rows
 training = Training(batch=8, lr=1e-3, critic_lr=1e-3, epochs=2, tracker="none", micro_tokens=60)
-for method in (oreo.METHOD, kto.METHOD, value.METHOD):  # a process trains more than once
+def train(method, rows, name):
     start = Models(checkpoint.load_policy(sys.argv[1]))
-    Learner(method, method.config(), training, rows(24), start, Path(sys.argv[2], method.name)).run()
+    Learner(method, method.config(), training, rows, start, Path(sys.argv[2], name)).run()
+
+for method in (oreo.METHOD, kto.METHOD, value.METHOD):  # a process trains more than once
+    train(method, rows(24), method.name)
+
+# Rewards that no loss bears, of the one row of an eighth that the second process has.
+chosen = step_rows(24, 8, 0, 0)
+spoilt = [replace(row, task=f"task {i}") for i, row in enumerate(rows(24))]
+spoilt[chosen[1]] = replace(spoilt[chosen[1]], task="spoilt", reward=(0.0, float("nan")))
+try:
+    train(value.METHOD, spoilt, "spoilt")
+except TrainingFault as fault:
+    Path(sys.argv[2], f"fault-{os.environ['RANK']}").write_text(str(fault))
 """
 
 
@@ -638,6 +659,9 @@ def test_two_processes_train_as_one(small_lm: LlamaForCausalLM, tokenizer: PreTr
         (one, _), (two, _) = (load(tmp_path / count / method) for count in ("1", "2"))
         for (name, a), (_, b) in zip(one.named_parameters(), two.named_parameters(), strict=True):
             torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5, msg=f"{method} {name}")
+    for fault in ("1/fault-0", "2/fault-0", "2/fault-1"):  # whichever process has the row
+        assert "on a batch of 8 rows, the worst loss on those of" in (said := (tmp_path / fault).read_text())
+        assert "spoilt" in said
 
 
 def test_no_solved_row_is_refused_before_anything_is_written(

@@ -91,6 +91,8 @@ class Row:
     """one a step, where the log has them (`rollouts.process`)"""
     task: str = ""
     """the task that was played: rows of a task can be compared"""
+    seed: int = 0
+    """names an episode of the task in the log"""
     sign: int | None = None
     """+1 preferred, -1 not, 0 a reference row of KTO"""
     cut: bool = False

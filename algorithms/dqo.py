@@ -38,7 +38,7 @@ class Config:
     lam: float = 1.0
     """lambda of the returns: 1 is the whole remaining return, 0 one step and then V"""
     lambda_return: Literal["normalised", "paper"] = "normalised"
-    """paper: the printed sum, whose weights do not add up to 1 (only to reproduce its Table 5)"""
+    """paper: for lam < 1 the printed sum, whose weights do not add up to 1 (only to reproduce its Table 5)"""
     weight_policy: bool = True
     """weight the policy's loss of an episode by min(pi / mu, cap)"""
     weight_value: bool = True

@@ -51,6 +51,7 @@ def encode_row(trajectory: Trajectory, prompt: Prompt, max_length: int, truncate
         solved=trajectory.success,
         process_score=None if process is None else process[: found.kept] if found.cut else first_steps(process, found.kept),
         task=trajectory.task,
+        seed=trajectory.seed,
     )
 
 

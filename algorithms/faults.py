@@ -45,8 +45,8 @@ class Faults:
             _, rows = max(found, key=lambda pair: pair[0])
             tasks, lengths = sorted({row.task for row in rows}), [len(row) for row in rows]
             raise TrainingFault(
-                f"{wrong} on a batch of {sum(len(rows) for _, rows in found)} rows, the worst loss on those of {', '.join(tasks[:4])}"
-                f"{', ...' if len(tasks) > 4 else ''} ({min(lengths)} to {max(lengths)} tokens): "
+                f"{wrong} on a batch of {sum(len(rows) for _, rows in found)} rows, the worst loss on those of "
+                f"{', '.join(tasks[:4])}{', ...' if len(tasks) > 4 else ''} ({min(lengths)} to {max(lengths)} tokens): "
                 "lower --lr or --critic-lr, or look at these rows"
             )
         if len(self.early) < EARLY:

@@ -203,7 +203,7 @@ class Learner:
         parts = cut(self._share(groups), self.training.micro_tokens)
         micros = self._batches(parts)
         point = self._reference_point([row for group in groups for row in group])
-        weights = torch.stack([self.method.weight(micro) for micro in micros]).float()
+        weights = torch.stack([self.method.weight(micro, self.config) for micro in micros]).float()
         shares = weights / self._sum(weights.sum())
         totals: dict[str, Any] = {}
         losses: list[Tensor] = []

@@ -24,12 +24,12 @@ def check_ranges(config: Any, **ranges: tuple[float, float]) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be a finite number {wanted}, got {number}")
 
 
-def row_count(batch: Batch) -> Tensor:
+def row_count(batch: Batch, config: Any = None) -> Tensor:
     """The number of rows: the weight of a loss that is a mean over rows."""
     return batch.mask.any(1).sum()
 
 
-def action_tokens(batch: Batch) -> Tensor:
+def action_tokens(batch: Batch, config: Any = None) -> Tensor:
     """The number of agent tokens: the weight of a loss that is a mean over tokens."""
     return (batch.decision >= 0).sum()
 
@@ -59,8 +59,8 @@ class Method:
     """needs a critic"""
     kl: Callable[[Any], Literal["exact", "k3"] | None] = lambda _: None
     """the KL that it needs, from its config: exact over the vocabulary, or estimated on the log's tokens"""
-    weight: Callable[[Batch], Tensor] = row_count
-    """a micro-batch's share of the optimiser step: what the loss is a mean over"""
+    weight: Callable[[Batch, Any], Tensor] = row_count
+    """a micro-batch's share of the optimiser step, from its config: the number of what the loss is a mean over"""
     behaviour: Callable[[Any], bool] = lambda _: False
     """uses the log-probabilities of the policy that played the log, from its config"""
     trees: bool = False

@@ -70,26 +70,19 @@ def mean_over_decisions(x: Tensor, mask: Tensor) -> Tensor:
 def literal_lambda_return(
     reward: Tensor, value: Tensor, log_ratio: Tensor, mask: Tensor, beta: float, gamma: float, lam: float
 ) -> Tensor:
-    """DQO's lambda-return as it is printed (before Eq. 4.6), float [B, S], without gradient; only for reproducing its Table 5.
+    """DQO's lambda-return as it is printed for lam < 1 (before Eq. 4.6), float [B, S], without gradient; only for its Table 5.
 
         G_s = (1 - lam) sum_{n=1}^{H-s} lam^(n-1) G^(n)_s
         G^(n)_s = sum_{l<n} gamma^l (r - beta log_ratio)_{s+l} + gamma^n V_{s+n}
 
-    with decisions 1..H. The weights sum to 1 - lam^(H-s) and not to 1, the last reward is never reached, and the last decision's
-    return is 0: at lam = 1 it is 0 everywhere, so callers take `lambda_return` there.
+    with decisions 1..H: the weights sum to 1 - lam^(H-s) and not to 1, the last reward is never reached, and the last decision's
+    return is 0. Taking G^(n)_s = u_s + gamma G^(n-1)_{s+1} apart, it is the recursion of `lambda_return` with each reward u_s by
+    1 - lam^(H-s).
 
     Args:
         reward, value, log_ratio, mask, beta, gamma, lam: as in `lambda_return`.
     """
-    with torch.no_grad():
-        soft_reward = (reward - beta * log_ratio) * mask
-        value = value * mask
-        count = mask.sum(1)
-        returns = torch.zeros_like(soft_reward)
-        for s in range(mask.shape[1]):
-            partial = torch.zeros_like(soft_reward[:, 0])
-            for n in range(1, mask.shape[1] - s):
-                partial = partial + gamma ** (n - 1) * soft_reward[:, s + n - 1]
-                term = (1 - lam) * lam ** (n - 1) * (partial + gamma**n * value[:, s + n])
-                returns[:, s] += torch.where(s + n < count, term, torch.zeros_like(term))
-        return returns
+    left = mask.sum(1, keepdim=True) - torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    reached = 1 - lam ** left.clamp(min=0).to(reward.dtype)
+    soft_reward = reached * (reward - beta * log_ratio)
+    return lambda_return(soft_reward, value, torch.zeros_like(value), mask, 0.0, gamma, lam)

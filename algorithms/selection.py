@@ -62,14 +62,19 @@ def credited_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | 
         ValueError: some have none, or there is no row.
     """
     every_row(rows)
-    lacking = [row.task for row in rows if row.target is None]
+    lacking = [row for row in rows if row.target is None]
     if lacking:
         raise ValueError(
-            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps (the first is of task {lacking[0]}): "
+            f"{len(lacking)} of {len(rows)} episodes have no credit for some of their steps ({named(lacking)}): "
             "this learner needs Step.target, which python -m rollouts.tree writes, or rollouts.credit (which has none for steps "
             "beyond the length that its critic was trained on: --max-length leaves them out here)"
         )
     return list(rows)
+
+
+def named(rows: Sequence[Row], most: int = 3) -> str:
+    """The first of some rows as a log names its episodes."""
+    return "; ".join(f"{row.task}, seed {row.seed}" for row in rows[:most]) + ("; ..." if len(rows) > most else "")
 
 
 def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -127,8 +132,8 @@ def response_pairs(rows: Sequence[Row], most: int, rng: random.Random) -> list[R
     if not found:
         both = sum(row.solved for row in rows)
         raise ValueError(
-            f"no pair: no task of {len(groups)} has both a solved and a failed episode ({both} of {len(rows)} are solved); collect "
-            "several samples of each task (rollouts.collect --samples 8)"
+            f"no pair: no task of {len(groups)} has both a solved and a failed episode ({both} of {len(rows)} are solved; the log "
+            f"begins with {named(rows) or 'nothing'}); collect several samples of each task (rollouts.collect --samples 8)"
         )
     return found
 
@@ -183,11 +188,12 @@ def signed(rows: Sequence[Row]) -> list[Row]:
 def mismatched(rows: Sequence[Row]) -> list[Row]:
     """Each row's beginning with what the agent wrote in the next row (of another task, where there is one): KTO's reference rows.
 
-    One row alone has no other, and gives none.
+    None is longer than the longest of the rows, which a model can read. A row that no other's words fit behind gives none.
     """
-    found = []
+    found, longest = [], max(map(len, rows), default=0)
     for i, row in enumerate(rows):
-        others = [rows[(i + k) % len(rows)] for k in range(1, len(rows))]
+        room = longest - _first_own(row)
+        others = [o for k in range(1, len(rows)) if len(o := rows[(i + k) % len(rows)]) - _first_own(o) <= room]
         other = next((o for o in others if o.task != row.task), next((o for o in others if o.tokens != row.tokens), None))
         if other is None:
             continue

@@ -19,6 +19,7 @@ from algorithms.examples import encode_rows
 from algorithms.learner import Learner, Models
 from algorithms.method import Method
 from algorithms.presets import Work
+from algorithms.selection import named
 from algorithms.training import Training
 from algorithms.validation import HeldOut, Validation
 from rollouts.progress import console
@@ -75,8 +76,8 @@ def train(
 ) -> Path:
     """Encode a log and train `policy` on it, with the reference and the critic that `start` names; the checkpoint's folder.
 
-    Where the reference itself played the whole log, its log-probabilities are taken from the training forward and not from the
-    log, so that DQO's weights are exactly 1 at the first step: sampling in another precision drifts over hundreds of tokens.
+    Where the reference itself played the whole log, its log-probabilities are computed here and not taken from the log, so that
+    DQO's weights are 1 at the first step: sampling in another precision drifts over hundreds of tokens.
 
     Raises:
         ValueError: the learner has no reference or critic, one has another tokenizer, or the critic does not fit.
@@ -94,10 +95,10 @@ def train(
     own = {header.model for header in log.headers} == {checkpoint.fingerprint((models.reference or policy).lm)}
     if own and all(row.logps for row in rows):
         rows = [replace(row, logps=None) for row in rows]
-    elif method.behaviour(config) and (lacking := [row.task for row in rows if row.logps is None]):
+    elif method.behaviour(config) and (lacking := [row for row in rows if row.logps is None]):
         console.print(
-            f"{len(lacking)} of {len(rows)} episodes have no log-probabilities (the first of task {lacking[0]}): {method.name} "
-            "takes the reference for what played them. Where another did, its weights are wrong: collect with a language "
+            f"{len(lacking)} of {len(rows)} episodes have no log-probabilities ({named(lacking)}): {method.name} takes "
+            "the reference for what played them. Where another did, its weights are wrong: collect with a language "
             "model (rollouts.collect writes them), or leave them out (--no-weight-policy --no-weight-value)"
         )
     if start.critic:

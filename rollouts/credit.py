@@ -4,9 +4,10 @@
     python -m rollouts.credit rollouts.jsonl --critic RUN/value --out credited.jsonl
     python -m algorithms.dvo --env math --data credited.jsonl --model RUN/sft
 
-Every step gets `Step.value` V(s), read at the position before its first token, and `Step.target` r + V(s') - V(s). V is 0 after the
-last step, so that an episode's targets add up to its return minus V(s_0). A truncated episode has return 0, as in learning by
-default: its last target is -V(s). All else is copied; an episode that ended by an error stays as it is.
+Every step gets `Step.value` V(s), read at the position before its first token, and `Step.target` r + gamma V(s') - V(s), with the
+discount that the critic was trained with. V is 0 after the last step, so that without a discount an episode's targets add up to its
+return minus V(s_0). A truncated episode has return 0, as in learning by default: its last target is -V(s). All else is copied; an
+episode that ended by an error stays as it is.
 
 An episode is encoded just as for training (sampled ids where the log has them) and cut at the length where the critic's training
 cut: steps beyond it have no value and no credit, and the last one within it has the return.
@@ -55,7 +56,7 @@ class Critic:
     """its checkpoint's `config.json`"""
 
     def __post_init__(self) -> None:
-        """Raises ValueError without a critic, or for one that did not learn undiscounted returns before every step."""
+        """Raises ValueError without a critic, or for one that did not learn V before every step, or a discount between tokens."""
         if self.model.value_head is None:
             raise ValueError(
                 f"{self.source} ({self._learner}) has no value head: give a checkpoint that was trained with a critic, such as "
@@ -67,12 +68,11 @@ class Critic:
                 f"{self.source} ({self._learner}) learnt V before the whole response only, and credits read it before every step: "
                 "train the critic with --level token or --level step"
             )
-        if settings.get("gamma", 1.0) != 1:
+        if self.gamma != 1 and settings.get("level") != "step":
             raise ValueError(
-                f"{self.source} ({self._learner}) learnt discounted returns (gamma {settings['gamma']}), of which credits do not "
-                "add up to an episode's return: train the critic with --gamma 1"
+                f"{self.source} ({self._learner}) learnt a discount from token to token (gamma {self.gamma}), and credits are of "
+                "steps: train the critic with --level step or --gamma 1"
             )
-
         if self.meta.get("training", {}).get("truncated") == "bootstrap":
             raise ValueError(
                 f"{self.source} ({self._learner}) learnt that an episode goes on behind a limit (--truncated bootstrap), where "
@@ -82,6 +82,11 @@ class Critic:
     @property
     def _learner(self) -> str:
         return str(self.meta.get("method", "a model without training"))
+
+    @property
+    def gamma(self) -> float:
+        """Discount from step to step."""
+        return float(self.meta.get("settings", {}).get("gamma", 1.0))
 
     @property
     def max_length(self) -> int:
@@ -96,7 +101,8 @@ class Critic:
 
     def described(self) -> dict[str, Any]:
         """What a header says of it."""
-        return {"critic": checkpoint.fingerprint(self.model), "method": self._learner, "max_length": self.max_length}
+        model = checkpoint.fingerprint(self.model)
+        return {"critic": model, "method": self._learner, "max_length": self.max_length, "gamma": self.gamma}
 
     @torch.no_grad()
     def values(self, rows: Sequence[Encoded]) -> list[list[float]]:
@@ -127,7 +133,7 @@ def load_critic(source: str | Path, base: str | None = None) -> Critic:
     return Critic(model, Prompt(tokenizer), str(source), checkpoint.read_config(path))
 
 
-def with_credits(trajectory: Trajectory, values: Sequence[float], reward: Sequence[float]) -> Trajectory:
+def with_credits(trajectory: Trajectory, values: Sequence[float], reward: Sequence[float], gamma: float = 1.0) -> Trajectory:
     """The episode with values and targets at its first `len(values)` steps; `reward` is what each of them earned.
 
     Raises:
@@ -137,7 +143,7 @@ def with_credits(trajectory: Trajectory, values: Sequence[float], reward: Sequen
         raise ValueError(
             f"the critic says {wrong[0]} of a state of {trajectory.task}, seed {trajectory.seed}: its training diverged"
         )
-    targets = [r + after - before for r, (before, after) in zip(reward, pairwise([*values, 0.0]), strict=True)]
+    targets = [r + gamma * after - before for r, (before, after) in zip(reward, pairwise([*values, 0.0]), strict=True)]
     beyond = (None,) * (len(trajectory.steps) - len(values))
     steps = zip(trajectory.steps, (*values, *beyond), (*targets, *beyond), strict=True)
     return replace(trajectory, steps=tuple(replace(step, value=value, target=target) for step, value, target in steps))
@@ -166,7 +172,7 @@ def credit(critic: Critic, lines: Iterable[Header | Trajectory], micro_tokens: i
         for batch in _batches({index: len(row.tokens) for index, (_, row) in rows.items()}, micro_tokens):
             for index, values in zip(batch, critic.values([rows[index][1] for index in batch]), strict=True):
                 trajectory, row = rows[index]
-                window[index] = with_credits(trajectory, values, row.reward)
+                window[index] = with_credits(trajectory, values, row.reward, critic.gamma)
         yield from window
 
 

@@ -142,7 +142,27 @@ def test_the_printed_lambda_return_by_hand() -> None:
     assert lambda_return(reward, value, nothing, mask, 1.0, 1.0, 0.5).tolist() == [[4.0, 2.0]]
 
 
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+@pytest.mark.parametrize("lam", [0.0, 0.5, 0.95])
+def test_the_printed_lambda_return_is_its_sum(lam: float, gamma: float) -> None:
+    """Term by term, over rows of different lengths: n = 1 .. H - s, in each G^(n) the rewards before s + n and V there."""
+    outputs, batch = example()
+    assert outputs.value is not None and outputs.ref_logp is not None
+    value, log_ratio = outputs.value.detach(), (outputs.logp - outputs.ref_logp).detach()
+    found = literal_lambda_return(batch.reward, value, log_ratio, batch.mask, 0.3, gamma, lam)
+    soft = batch.reward - 0.3 * log_ratio
+    for b, length in enumerate(batch.mask.sum(1).tolist()):
+        for s in range(length):
+            terms = []
+            for n in range(1, length - s):
+                g = sum(gamma**i * soft[b, s + i].item() for i in range(n)) + gamma**n * value[b, s + n].item()
+                terms.append((1 - lam) * lam ** (n - 1) * g)
+            assert found[b, s].item() == pytest.approx(sum(terms), abs=1e-12)
+    assert not found[~batch.mask].any()
+
+
 def test_the_printed_return_is_asked_for_by_name() -> None:
+    """Where it is printed: at lam = 1 it is the whole return, as otherwise."""
     outputs, batch = example()
     unweighted = dqo.Config(lam=0.9, weight_value=False, weight_policy=False)
     normal, _ = dqo.loss(outputs, batch, unweighted)
@@ -197,6 +217,7 @@ METHODS: list[tuple[Method, Any]] = [
     (step_dpo.METHOD, step_dpo.Config()),
     (kto.METHOD, kto.Config()),
     (value.METHOD, value.Config()),
+    (value.METHOD, value.Config(level="step", gamma=0.9, average="episodes")),
 ]
 LABELS = [f"{method.name}-{number}" for number, (method, _) in enumerate(METHODS)]
 every_method = pytest.mark.parametrize(("method", "config"), METHODS, ids=LABELS)
@@ -270,7 +291,7 @@ def test_rows_alone_sum_to_rows_padded_together(small_lm: LlamaForCausalLM, meth
     whole = batch_of(ROWS, method, config)
     together = loss_of(model, whole, method, config)
     alone = [batch_of(ROWS[i : i + method.group], method, config) for i in range(0, len(ROWS), method.group)]
-    shares = [method.weight(batch).double() / method.weight(whole) for batch in alone]
+    shares = [method.weight(batch, config).double() / method.weight(whole, config) for batch in alone]
     apart = torch.stack([share * loss_of(model, b, method, config) for share, b in zip(shares, alone, strict=True)]).sum()
     torch.testing.assert_close(apart, together, **EXACT)
     found = gradient_of(together, model)

@@ -199,12 +199,25 @@ def test_rejection_is_sft_on_what_it_chooses() -> None:
 
 
 def test_the_monte_carlo_value() -> None:
-    """Returns [1, 1] and [0]; with gamma 0.5 [0.5, 1]. V - R = [-0.4, -0.3], 0.1: (0.16 + 0.09) / 2 = 0.125 and 0.01."""
+    """Returns to come [1, 1] and [0]; with gamma 0.5 [0.5, 1]. V - R = [-0.4, -0.3], 0.1: squares 0.16, 0.09 and 0.01."""
     outputs, batch = example()
-    assert value.loss(outputs, batch)[0].item() == pytest.approx((0.125 + 0.01) / 2, abs=1e-12)
-    discounted = value.loss(outputs, batch, value.Config(gamma=0.5))[0].item()
-    assert discounted == pytest.approx(((0.01 + 0.09) / 2 + 0.01) / 2, abs=1e-12)
-    close(gradient(value.loss, outputs, batch, value.Config(), "value"), [[-0.2, -0.15], [0.1, 0.0]])
+    total, metrics = value.loss(outputs, batch)
+    assert total.item() == pytest.approx(0.26 / 3, abs=1e-12)
+    assert (metrics["value"].item(), metrics["return"].item()) == pytest.approx((1.4 / 3, 2 / 3), abs=1e-12)
+    total, metrics = value.loss(outputs, batch, value.Config(gamma=0.5))
+    assert total.item() == pytest.approx((0.01 + 0.09 + 0.01) / 3, abs=1e-12)
+    assert metrics["return"].item() == pytest.approx(1.5 / 3, abs=1e-12)
+    close(gradient(value.loss, outputs, batch, value.Config(), "value"), [[-0.8 / 3, -0.6 / 3], [0.2 / 3, 0.0]])
+
+
+def test_the_monte_carlo_value_as_a_mean_over_episodes() -> None:
+    """The squares of before: (0.125 + 0.01) / 2. Means of V (0.65 + 0.1) / 2 and of returns (1 + 0) / 2."""
+    outputs, batch = example()
+    config = value.Config(average="episodes")
+    total, metrics = value.loss(outputs, batch, config)
+    assert total.item() == pytest.approx((0.125 + 0.01) / 2, abs=1e-12)
+    assert (metrics["value"].item(), metrics["return"].item()) == pytest.approx((0.375, 0.5), abs=1e-12)
+    close(gradient(value.loss, outputs, batch, config, "value"), [[-0.2, -0.15], [0.1, 0.0]])
 
 
 def test_the_value_at_a_cut_stands_for_what_was_lost() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from algorithms import dqo, dro, dvo, oreo, value
 from algorithms.batch import Level
 from algorithms.dqo import trajectory_weight
-from tests.algorithms.mdp import MDPS, NOISY, Loss, TokenMDP, coin, fit, outputs_of, own, total_variation, with_credits
+from tests.algorithms.mdp import MDPS, NOISY, Loss, State, TokenMDP, coin, fit, outputs_of, own, total_variation, with_credits
 
 UNWEIGHTED = {"weight_value": False, "weight_policy": False}
 EXACT: list[tuple[str, Loss, Any]] = [
@@ -197,14 +198,19 @@ def test_an_environment_that_ends_episodes_at_random_is_seen_as_doing_so_more_of
     assert total_variation(policy, mdp.optimum()[1]) > 0.02
 
 
-def test_the_monte_carlo_value_is_the_mean_return_of_the_log() -> None:
-    """Every episode once: V(s) is the plain mean of the returns of the episodes through s, and no soft value."""
+@pytest.mark.parametrize(
+    ("average", "counts"), [("decisions", lambda episode: 1), ("episodes", lambda episode: 1 / len(own(episode)))]
+)
+def test_the_monte_carlo_value_is_the_mean_return_of_the_log(average: Any, counts: Callable[[State], float]) -> None:
+    """Every episode once: V(s) is the mean of the returns of the episodes through s, and no soft value.
+
+    Where the loss is a mean over episodes, each counts for one over its decisions.
+    """
     mdp = MDPS["tree"]
-    found, policy = fit(mdp, value.loss, value.Config())
+    found, policy = fit(mdp, value.loss, value.Config(average=average))
     for state, i in mdp.index.items():
-        # Each row's mean over its own decisions weighs short episodes more.
         through = [e for e in mdp.episodes if e[: len(state)] == state]
-        weights = [1 / len(own(e)) for e in through]
+        weights = [counts(e) for e in through]
         mean = sum(w * mdp.reward(e) for w, e in zip(weights, through, strict=True)) / sum(weights)
         assert found[i].item() == pytest.approx(mean, abs=1e-3)
     torch.testing.assert_close(policy, mdp.ref_logits.softmax(-1))

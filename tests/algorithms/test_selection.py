@@ -18,6 +18,7 @@ from algorithms.selection import (
     credited_rows,
     distinct,
     mismatched,
+    named,
     response_pairs,
     signed,
     solved_rows,
@@ -123,7 +124,7 @@ def test_a_step_that_was_credited_twice_has_the_mean() -> None:
 def test_credits_are_asked_for() -> None:
     rows = [row("t", True, 1, target=(0.5,)), row("t", False, 2)]
     for choose in (lambda: step_pairs(rows, 4, rng()), lambda: credited_rows(rows)):
-        with pytest.raises(ValueError, match=r"1 of 2 episodes have no credit.*of task t.*rollouts\.tree"):
+        with pytest.raises(ValueError, match=r"1 of 2 episodes have no credit.*\(t, seed 0\).*rollouts\.tree"):
             choose()
 
 
@@ -132,6 +133,20 @@ def test_mismatched_rows_have_one_prompt_and_another_response() -> None:
     found = mismatched([a, b])
     assert [(r.tokens, r.step, r.sign) for r in found] == [((7, 7, 3), (-1, -1, 0), 0), ((8, 1, 2), (-1, 0, 1), 0)]
     assert mismatched([a]) == mismatched([a, a]) == []
+
+
+def test_no_mismatched_row_is_longer_than_what_a_model_was_given() -> None:
+    """Behind a beginning of 5 tokens 2 fit into 7: not what follows b's, but c's; where none fits there is no row."""
+    a, b = Row((7,) * 5 + (1,), (-1,) * 5 + (0,), (0.0,), task="a"), Row((8,) + (2,) * 6, (-1,) + (0,) * 6, (1.0,), task="b")
+    c = Row((9, 3, 3), (-1, 0, 0), (0.0,), task="c")
+    assert [r.tokens for r in mismatched([a, b, c])] == [(7,) * 5 + (3, 3), (8, 3, 3), (9, 1)]
+    assert [r.tokens for r in mismatched([a, b])] == [(8, 1)]
+
+
+def test_rows_are_named_as_a_log_names_them() -> None:
+    rows = [Row((1,), (0,), (0.0,), task=f"task {i}", seed=i) for i in range(4)]
+    assert named(rows) == "task 0, seed 0; task 1, seed 1; task 2, seed 2; ..."
+    assert named(rows[:1]) == "task 0, seed 0"
 
 
 def test_the_response_of_another_task_is_taken_before_another_of_the_same() -> None:
@@ -167,10 +182,18 @@ LEARN_FROM_FAILURES = (oreo.METHOD, dqo.METHOD, dro.METHOD, dvo.METHOD, step_dpo
 NEEDS: list[tuple[Method, list[Row], str]] = [
     *((m, log(0, 3), r"no solved episode among 3 .*--agent expert") for m in (sft.METHOD, oreo.METHOD, dqo.METHOD, dro.METHOD)),
     *((m, log(0, 3), r"no solved episode among 3 .*collect more samples") for m in (rejection.METHOD, kto.METHOD)),
-    (dpo.METHOD, log(0, 3), r"no task of 1 has both a solved and a failed episode \(0 of 3 are solved\).*--samples 8"),
-    (dpo.METHOD, log(3, 0), r"no task of 1 has both a solved and a failed episode \(3 of 3 are solved\).*--samples 8"),
-    (dvo.METHOD, NO_CREDITS, r"2 of 2 episodes have no credit .*the first is of task t.*python -m rollouts\.tree writes"),
-    (dvo.METHOD, [*SAME_CREDITS, *NO_CREDITS], r"2 of 4 episodes have no credit .*the first is of task t"),
+    (
+        dpo.METHOD,
+        log(0, 3),
+        r"no task of 1 has both .*0 of 3 are solved; the log begins with t, seed 0; .*--samples 8",
+    ),
+    (
+        dpo.METHOD,
+        log(3, 0),
+        r"no task of 1 has both .*3 of 3 are solved; the log begins with t, seed 0; .*--samples 8",
+    ),
+    (dvo.METHOD, NO_CREDITS, r"2 of 2 episodes have no credit .*t, seed 0; t, seed 0.*python -m rollouts\.tree writes"),
+    (dvo.METHOD, [*SAME_CREDITS, *NO_CREDITS], r"2 of 4 episodes have no credit .*t, seed 0"),
     (step_dpo.METHOD, NO_CREDITS, r"2 of 2 episodes have no credit .*python -m rollouts\.tree writes"),
     (step_dpo.METHOD, SAME_CREDITS, r"no pair of steps among 2 episodes.*python -m rollouts\.tree"),
     *((m, [], "among 0 in the log") for m in (sft.METHOD, rejection.METHOD, kto.METHOD)),

@@ -52,7 +52,7 @@ def test_a_log_without_log_probabilities_says_so_where_they_count(
 ) -> None:
     log = [episode("a", 0, 1.0), episode("b", 1, 0.0)]
     found = said(dqo.METHOD, dqo.Config(), start, tmp_path, capsys, *log)
-    assert "2 of 2 episodes have no log-probabilities (the first of task a)" in found
+    assert "2 of 2 episodes have no log-probabilities (a, seed 0; b, seed 1)" in found
     assert "--no-weight-policy --no-weight-value" in found
     unweighted = dqo.Config(weight_policy=False, weight_value=False)
     for name, method, config in (("unweighted", dqo.METHOD, unweighted), ("oreo", oreo.METHOD, oreo.Config())):

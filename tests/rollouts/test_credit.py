@@ -74,6 +74,16 @@ def test_credits_by_hand() -> None:
     assert values(found) == [0.2, 0.5, 0.4]
 
 
+def test_a_critic_that_discounts_steps_gives_discounted_credits(
+    critic: Critic, small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """r + 0.5 V' - V of the same V."""
+    (plain,) = credited(critic, [PLAYED])
+    (found,) = credited(critic_of(small_lm, tokenizer, method="value", settings={"level": "step", "gamma": 0.5}), [PLAYED])
+    v = [x for x in values(plain) if x is not None]
+    assert targets(found) == pytest.approx([0.5 * v[1] - v[0], 0.5 * v[2] - v[1], 1 - v[2]], abs=1e-6)
+
+
 def test_credits_add_up_to_the_return_minus_the_first_value(critic: Critic) -> None:
     """A truncated episode has return 0, whatever rewards it met."""
     for found, earned in zip(credited(critic, [WON, PLAYED, LOST, CUT_OFF]), (1, 1, 0, 0), strict=True):
@@ -208,7 +218,7 @@ def test_a_value_that_is_not_finite_is_refused(critic: Critic) -> None:
         (None, {"method": "sft"}, r"RUN/value \(sft\) has no value head"),
         ("separate", {"method": "value", "settings": {"level": "response"}}, "before the whole response only"),
         ("separate", {"method": "dro"}, "before the whole response only"),
-        ("separate", {"method": "dqo", "settings": {"level": "step", "gamma": 0.9}}, r"gamma 0.9.*--gamma 1"),
+        ("separate", {"method": "dqo", "settings": {"level": "token", "gamma": 0.9}}, r"gamma 0.9.*--level step or --gamma 1"),
         ("separate", {"method": "oreo", "training": {"truncated": "bootstrap"}}, "goes on behind a limit.*--truncated zero"),
     ],
 )

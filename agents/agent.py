@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 
@@ -47,6 +48,34 @@ class History:
     seed: int
     turns: list[Turn] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
+
+
+Segment = Callable[[str], list[str]]
+"""An environment's rule that cuts a response into steps."""
+
+
+def segment_of(env: gym.Env[Any, Any]) -> Segment | None:
+    """The rule that cuts a response into an environment's actions; None where an action is whole."""
+    return getattr(env.unwrapped, "segment", None)
+
+
+def message(history: History) -> str:
+    """What the agent has written since the environment spoke last."""
+    said: list[str] = []
+    for turn in history.turns:
+        if turn.observation:
+            said = []
+        said += [turn.action.text] if turn.action else []
+    return "".join(said)
+
+
+def unfinished(history: History, segment: Segment | None) -> bool:
+    """Whether the last action is a step of reasoning that was cut off.
+
+    It is not for the environment, which would take it for the end of the response, and grade half a number.
+    """
+    action = history.turns[-1].action
+    return segment is not None and action is not None and not action.closed and segment(message(history))[-1] != ""
 
 
 class Agent(ABC):

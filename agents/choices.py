@@ -22,14 +22,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from agents.agent import Action, Agent, History
+from agents.agent import Action, Agent, History, Segment
 from agents.logprob import token_log_probs
-from agents.model import ActorCritic
+from agents.model import ActorCritic, check_packing
 from agents.packing import additive
 from agents.prompt import Prompt
 
 NONE = -1
 """Fills id arrays after the last token; no id of a tokenizer, where a pad token may be one that is also said."""
+
+SCORED = "cannot score several texts behind one state: give a model with full attention"
 
 Offer = Callable[[Sequence[History]], list[list[Action]]]
 """Histories whose last turn is still without an action -> the actions that each may choose from."""
@@ -42,7 +44,7 @@ class View:
     per_token: bool = False
     """score by the mean log-probability per token, not the sum: for a model that knows nothing of the task yet"""
     max_tokens: int = 1024
-    """most tokens of a state; the oldest turns after the first are left out of a longer one"""
+    """most tokens of a state; of a longer one the first observation and the last turns are kept"""
     max_choices: int = 128
     """most texts on offer at once"""
     choice_tokens: int = 64
@@ -80,7 +82,7 @@ class Proposals:
         segment: the environment's rule that cuts a response into steps; None where an action is whole.
     """
 
-    def __init__(self, agent: Agent, count: int, segment: Callable[[str], list[str]] | None = None) -> None:
+    def __init__(self, agent: Agent, count: int, segment: Segment | None = None) -> None:
         if count < 2:
             raise ValueError(f"proposals={count}: a choice needs at least 2")
         self.count, self.segment = count, segment
@@ -205,6 +207,9 @@ class ChoiceAgent(Agent):
         temperature: of the choice.
         name: what logs call this agent.
         batch: states scored at once.
+
+    Raises:
+        ValueError: the model computes otherwise when several texts share a state.
     """
 
     def __init__(
@@ -216,6 +221,7 @@ class ChoiceAgent(Agent):
         name: str = "choice",
         batch: int = 32,
     ) -> None:
+        check_packing(model.lm, SCORED)
         self.model, self.encoder, self.offer = model.eval(), encoder, offer
         self.temperature, self.name, self.batch = temperature, name, batch
 
@@ -232,6 +238,10 @@ class ChoiceAgent(Agent):
         picked = [self._pick(*pair) for pair in zip(histories, found, strict=True)]
         # A proposer's log-probabilities are not those of this policy: logged, they would be taken for its own.
         return [replace(actions[index], logps=None) for actions, index in zip(offered, picked, strict=True)]
+
+    def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
+        """Leave the action whole: what is offered is a step, even where its last token says a little of the next."""
+        return [action]
 
     def _pick(self, history: History, scores: list[float]) -> int:
         if self.temperature == 0:

@@ -26,9 +26,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor, nn
 
-from agents.agent import Action, History, Turn
-from agents.choices import NONE, ChoiceEncoder, Offer, listed, score_choices
-from agents.model import ActorCritic
+from agents.agent import Action, History, Turn, segment_of, unfinished
+from agents.choices import NONE, SCORED, ChoiceEncoder, Offer, listed, score_choices
+from agents.model import ActorCritic, check_packing
 
 Observation = dict[str, np.ndarray]
 CHUNK = 8
@@ -40,7 +40,7 @@ class ChoiceView(gym.Env[Observation, np.int64]):
 
     The observation holds `tokens`, the ids of the whole episode so far, and `choices`, those of each text on offer (see
     `agents.choices.ChoiceEncoder`). `info["offered"]` are the texts; at the end there are none. Reward and ends are the
-    environment's own.
+    environment's own, but that a proposed step which was cut off truncates the episode, as it does wherever models play.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
@@ -96,8 +96,10 @@ class ChoiceView(gym.Env[Observation, np.int64]):
                 "use ChoicePolicy, or mask by action_masks()"
             )
         chosen = self._offered[index(action)]
-        text, reward, terminated, truncated, info = self.env.step(chosen.text)
         self.history.turns[-1].action = chosen
+        if unfinished(self.history, segment_of(self.env)):
+            return 0.0, False, True, {"outcome": "unparseable"}
+        text, reward, terminated, truncated, info = self.env.step(chosen.text)
         self.history.turns.append(Turn(text, info))
         return float(reward), terminated, truncated, info
 
@@ -173,11 +175,12 @@ class LMFeatures(BaseFeaturesExtractor):
     """Features [B, max_choices + 1] of a `ChoiceView`'s observations: the language model's score of each choice, and V."""
 
     def __init__(self, observation_space: spaces.Dict, model: ActorCritic, per_token: bool = False) -> None:
-        """Raises ValueError for a model without a critic, or observations that are not a `ChoiceView`'s."""
+        """Raises ValueError for a model that has no critic or cannot score, or observations that are not a `ChoiceView`'s."""
         if not isinstance(observation_space, spaces.Dict) or set(observation_space) != {"tokens", "choices"}:
             raise ValueError(f"the environment observes {observation_space}: wrap it in agents.features.ChoiceView")
         if model.value_head is None:
             raise ValueError("the model has no critic: wanted ActorCritic(lm, critic='shared'), 'separate' or 'lora'")
+        check_packing(model.lm, SCORED)
         super().__init__(observation_space, int(observation_space["choices"].shape[0]) + 1)  # type: ignore[index]
         self.model, self.per_token = model, per_token
 

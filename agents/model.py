@@ -243,11 +243,11 @@ def _check_head(lm: PreTrainedModel) -> None:
         )
 
 
-def check_packing(lm: PreTrainedModel) -> None:
+def check_packing(lm: PreTrainedModel, otherwise: str = "cannot be packed: leave --pack at 0") -> None:
     """Make sure that a model computes the same on packs as on rows: some attention takes no mask, or has a window of its own.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not, with what it cannot do and what to do `otherwise`.
     """
     windows = {
         name: size for name, size in lm.config.to_dict().items() if "window" in name and name != "max_window_layers" and size
@@ -256,7 +256,7 @@ def check_packing(lm: PreTrainedModel) -> None:
     why = f"has windows ({windows or ', '.join(sorted(kinds))})" if windows or kinds else ""
     why = why or ("" if _same_on_packs(lm) else f"takes no mask and positions of ours ({lm.config._attn_implementation} attention)")
     if why:
-        raise ValueError(f"{type(lm).__name__} {why} and cannot be packed: leave --pack at 0")
+        raise ValueError(f"{type(lm).__name__} {why} and {otherwise}")
 
 
 def _same_on_packs(lm: PreTrainedModel) -> bool:

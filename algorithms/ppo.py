@@ -213,7 +213,11 @@ class Trainer:
         self.ppo.set_logger(Logger(None, formats))
         if (left := self.config.steps - self.ppo.num_timesteps) > 0:
             with Watch(self.config.steps, self._check, self.save_state, self.config.save_every) as watch:
-                self.ppo.learn(left, watch, reset_num_timesteps=False)
+                try:
+                    self.ppo.learn(left, watch, reset_num_timesteps=False)
+                except ValueError:  # torch refuses probabilities that are no numbers, within an update
+                    self._check()
+                    raise
             self._check()
             self.save_state()
         self.ppo.logger.close()

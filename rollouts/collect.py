@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 import tyro
 
-from agents.agent import Action, Agent, History, Turn
+from agents.agent import Action, Agent, History, Turn, message, segment_of, unfinished
 from agents.generate import Sampling
 from agents.scripted import ReplayAgent
 from rollouts.cli import run
@@ -117,16 +117,15 @@ class Episode(Generic[K]):
     def play(self, parts: Sequence[Action]) -> None:
         """Give the environment the actions that the last turn's was cut into.
 
-        A step of reasoning that was cut off is not given: the environment would take it for the end of the response, and
-        grade half a number. It is logged, and the episode is truncated.
+        A step of reasoning that was cut off is not given: it is logged, and the episode is truncated.
         """
         turn = self.history.turns.pop()
         observation, info = turn.observation, turn.info
-        segment = _segment(self.env)
+        segment = segment_of(self.env)
         for part in parts:
             self.history.turns.append(Turn(observation, info, part))
             before = observation
-            if segment and not part.closed and segment(_message(self.history))[-1]:
+            if unfinished(self.history, segment):
                 self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, info={"outcome": "unparseable"}))
                 self.end = End.TRUNCATED
                 return
@@ -140,10 +139,10 @@ class Episode(Generic[K]):
 
     def cut(self, agent: Agent, action: Action) -> list[Action]:
         """An action, cut in steps by the environment's own rule where it has one, as the message that it belongs to is cut."""
-        segment = _segment(self.env)
+        segment = segment_of(self.env)
         if segment is None:
             return [action]
-        before = _message(self.history)
+        before = message(self.history)
         return agent.cut(action, _after(segment(before + action.text), len(before))) or [action]
 
     def guard(self, move: Callable[[], None]) -> Episode[K]:
@@ -216,16 +215,6 @@ def play(
         env.close()
 
 
-def _message(history: History) -> str:
-    """What the agent has written since the environment spoke last."""
-    said: list[str] = []
-    for turn in history.turns:
-        if turn.observation:
-            said = []
-        said += [turn.action.text] if turn.action else []
-    return "".join(said)
-
-
 def _after(pieces: Sequence[str], count: int) -> list[str]:
     """The pieces of a text without its first `count` characters; the last piece stays, even as ""."""
     kept = []
@@ -234,10 +223,6 @@ def _after(pieces: Sequence[str], count: int) -> list[str]:
             kept.append(piece[count:])
         count = max(0, count - len(piece))
     return [*kept, pieces[-1][count:]]
-
-
-def _segment(env: gym.Env) -> Callable[[str], list[str]] | None:
-    return getattr(env.unwrapped, "segment", None)
 
 
 def _text(observation: Any, env: gym.Env) -> str:

@@ -14,7 +14,7 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 
-from agents.agent import Action, Agent, History
+from agents.agent import Action, Agent, History, segment_of
 from rollouts import mcts
 from rollouts.collect import Episode, EpisodeKey, play
 from rollouts.journal import TreeRecord
@@ -237,7 +237,7 @@ def _first(steps: Iterable[Action]) -> list[Action]:
 
 def _stepwise(agent: Agent, env: gym.Env) -> Agent:
     """The agent, stopped where the environment's rule says that a step has ended."""
-    segment = getattr(env.unwrapped, "segment", None)
+    segment = segment_of(env)
     return agent if segment is None else agent.stopping(lambda text: len(segment(text)) > 1)
 
 

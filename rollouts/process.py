@@ -26,6 +26,7 @@ import tyro
 from msgspec.structs import replace
 
 from agents.agent import Action, Agent
+from agents.choices import ChoiceAgent
 from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.scripted import ExpertAgent, ReplayAgent
@@ -256,10 +257,13 @@ def check_agent(agent: Agent, make: Callable[[], gym.Env], count: int, what: str
     `count` and `what` are asked for: 20, "completions of a prefix". Raises ValueError, with the reason.
     """
     why = None
+    greedy = (isinstance(agent, LMAgent) and agent.sampling.temperature == 0) or (
+        isinstance(agent, ChoiceAgent) and agent.temperature == 0
+    )
     same = f"all {count} {what} would be the same" if count > 1 else None
     if isinstance(agent, ReplayAgent):
         why = "a log holds its own episodes only"
-    elif isinstance(agent, LMAgent) and agent.sampling.temperature == 0:
+    elif greedy:
         why = same
     elif isinstance(agent, ExpertAgent):
         env = make()

@@ -33,6 +33,7 @@ def test_step_level() -> None:
     assert batch.decision.tolist()[0] == [-1, -1, 0, 0, -1, -1, 1, 1]
     assert batch.start.tolist() == [[1, 5], [0, 0]]
     assert batch.reward.tolist() == [[0.25, 1.0], [0.0, 0.0]]
+    assert batch.target is not None and batch.target.tolist()[0] == [0.5, -0.5]
     assert batch.old_logp[0].tolist() == [-3, -7]  # type: ignore[index]
 
 
@@ -41,6 +42,7 @@ def test_response_level() -> None:
     assert batch.decision.tolist()[0] == [-1, -1, 0, 0, -1, -1, 0, 0]
     assert batch.start.tolist() == [[1], [0]]
     assert batch.reward.tolist() == [[1.25], [0.0]]
+    assert batch.target is not None and batch.target.tolist()[0] == [0.0]
 
 
 def test_dtypes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
 from agents import checkpoint
+from agents.agent import Action, History
 from agents.checkpoint import Base, Loaded
-from agents.choices import ChoiceEncoder, View, listed, score_choices
+from agents.choices import ChoiceAgent, ChoiceEncoder, View, listed, score_choices
 from agents.features import ChoiceView
 from agents.generate import Sampling
 from agents.model import ActorCritic
@@ -27,8 +29,9 @@ from algorithms.ppo import Config, Trainer, choice_envs, main, parse
 from algorithms.watch import JsonLines
 from envs.math_reason.env import MathReasonEnv
 from envs.text import UnicodeText
+from rollouts.collect import EpisodeKey, collect
 from rollouts.resolve import Proposer, offering, proposer_of, resolve_agent
-from rollouts.trajectory import read
+from rollouts.trajectory import End, Trajectory, read
 
 VIEW = View(per_token=True, max_tokens=96, max_choices=3, choice_tokens=12)
 
@@ -103,25 +106,27 @@ def test_a_checkpoint_holds_the_trained_policy_bit_for_bit(
     assert torch.equal(scores, again) and torch.equal(value, value_again)
 
 
+@pytest.mark.parametrize("optimizer_steps", [5, 8], ids=["in the middle of an update", "at its end"])
 def test_weights_that_are_not_finite_stop_the_run(
-    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, optimizer_steps: int
 ) -> None:
-    """After the second of four iterations, of 128 steps each; the state of the first is what is kept."""
+    """In the second of four iterations, of 128 steps and four optimiser steps each; the state of the first is what is kept."""
     made = trainer(small_lm, tokenizer, tmp_path / "ppo", timesteps=512)
-    train, good = made.ppo.train, []
+    optimizer, good = made.ppo.policy.optimizer, []
+    step = optimizer.step
 
     def once_too_far() -> None:
-        train()
+        step()
         good.append(made.model.lm.lm_head.weight.detach().clone())
-        if len(good) == 2:
+        if len(good) == optimizer_steps:
             made.model.lm.lm_head.weight.data[0, 0] = float("nan")
 
-    made.ppo.train = once_too_far  # type: ignore[method-assign]
+    optimizer.step = once_too_far  # type: ignore[method-assign]
     with pytest.raises(TrainingFault, match=r"step 256: 1 weights .*of step 128 is kept in .*ppo-last-good"):
         made.run()
     assert not (tmp_path / "ppo").exists()
     kept, _ = checkpoint.load(tmp_path / "ppo-last-good")
-    assert torch.equal(kept.lm.lm_head.weight, good[0])
+    assert torch.equal(kept.lm.lm_head.weight, good[3])
 
 
 def test_a_checkpoint_plays_under_the_view_of_its_training(
@@ -296,7 +301,7 @@ def command(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_
     return ["--env", "math", "--model", str(tmp_path / "sft"), "--out", str(tmp_path / "run"), *SMALL, *PROPOSALS]
 
 
-def test_it_learns_among_the_proposals_of_a_model(command: list[str], tmp_path: Path) -> None:
+def test_it_trains_among_the_proposals_of_a_model(command: list[str], tmp_path: Path) -> None:
     """Start and result are evaluated, and the run's folder is played by name."""
     main(parse([*command, "--timesteps", "8"]))
     splits = ("train", "held out", "held out, sampled")
@@ -306,6 +311,38 @@ def test_it_learns_among_the_proposals_of_a_model(command: list[str], tmp_path: 
     agent, _ = resolve_agent(str(tmp_path / "run"), Sampling(temperature=0))
     env = envs.make("math")
     assert agent.predict(env.reset(seed=0)[0])[0]
+
+
+@pytest.mark.parametrize(
+    ("texts", "closed", "end", "earned"),
+    [(["2 + 3 is 5\n\n", "#### 5"], True, End.TERMINATED, 1.0), (["2 + 3 is 5\n", "#### 5"], False, End.TRUNCATED, 0.0)],
+    ids=["a step whose last token says more", "a step that was cut off"],
+)
+def test_a_proposal_is_the_same_action_in_training_and_in_play(
+    small_lm: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: list[str],
+    closed: bool,
+    end: End,
+    earned: float,
+) -> None:
+    """One text is on offer at a time; the last is closed or not."""
+    problem = {"id": "a", "question": "2 + 3?", "answer": "5"}
+    make = partial(envs.make, "math", problems=[problem])
+
+    def offer(histories: Sequence[History]) -> list[list[Action]]:
+        turns = [len(history.turns) for history in histories]
+        return [[Action(texts[turn - 1], closed=closed or turn < len(texts))] for turn in turns]
+
+    encoder = ChoiceEncoder(tokenizer, View(max_tokens=256, choice_tokens=32))
+    view = ChoiceView(make(), encoder, offer)
+    view.reset(seed=0)
+    trained = [view.step(0)[1:4] for _ in texts]
+    assert trained == [(0.0, False, False), (earned, end is End.TERMINATED, end is End.TRUNCATED)]
+    played: list[Trajectory] = []
+    collect(make, ChoiceAgent(ActorCritic(small_lm), encoder, offer), [EpisodeKey("a", 0, 0)], played.append)
+    assert [step.action for step in played[0].steps] == texts
+    assert (played[0].end, played[0].steps[-1].reward) == (end, earned)
 
 
 def test_training_tasks_are_not_called_held_out(command: list[str], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.compare import read_runs, success_row
+from benchmarks.machine import machine
 
 GROUPS = {
     "DQO: lambda": ("dqo", "dqo-lam-0.95", "dqo-lam-0.5", "dqo-lam-0.95-paper"),
@@ -36,9 +37,8 @@ def main(runs: list[Path]) -> None:
     """Print a table for each group, with the splits side by side."""
     env = json.loads((runs[0] / "config.json").read_text())["env"]
     seeds = " ".join(run.name.rpartition("-")[2] for run in runs)
-    print(
-        f'# Ablations: {env}\n\n`runs/ablations.sh --env {env} --seeds "{seeds}"`. The first row of each table is the common start.'
-    )
+    print(f'# Ablations: {env}\n\n`runs/ablations.sh --env {env} --seeds "{seeds}"`, table made on {machine()}')
+    print("\nThe first row of each table is the common start.")
     folders = sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()})
     for title, variants in (GROUPS | {"DVO: iterations of a tree": SEARCHES[env]}).items():
         print(f"\n## {title}\n\n| split | variant | success | 95% interval | gain over sft, over tasks | over runs |")

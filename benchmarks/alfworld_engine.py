@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import time
@@ -28,6 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 import envs
+from benchmarks.machine import machine
 from envs.alfworld.engine import Engine, Scene, Source, make_engine
 from envs.alfworld.games import SPLITS, task_type
 from envs.alfworld.native_engine import NativeEngine, forget_games
@@ -244,7 +244,7 @@ def report(compared: Counter[tuple[str, str]], verbs: Counter[str], different: l
     console.print(
         "every observation, list of commands and `won` was the same" if not different else f"{len(different)} games differ"
     )
-    speed = Table("milliseconds, median [10%, 90%]", "textworld", "native", "ratio of medians", title=platform.processor())
+    speed = Table("milliseconds, median [10%, 90%]", "textworld", "native", "ratio of medians", title=machine())
     for what, label in (("first", "first load + reset of a game"), ("again", "reset of it again"), ("steps", "step")):
         theirs, ours = (getattr(times[name], what) for name in ("textworld", "native"))
         speed.add_row(label, quantiles(theirs), quantiles(ours), f"{statistics.median(theirs) / statistics.median(ours):,.0f}x")

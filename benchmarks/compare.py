@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import statistics
 import sys
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from agents.prompt import Prompt
 from algorithms.batch import collate, gather_decisions, row_mean
 from algorithms.examples import encode_rows
 from algorithms.minibatch import cut
+from benchmarks.machine import machine
 from rollouts import cli
 from rollouts.trajectory import read
 
@@ -60,7 +60,7 @@ def main(runs: list[Path]) -> None:
     env = json.loads((runs[0] / "config.json").read_text())["env"]
     print(f"# The learners from one start: {env}\n")
     seeds = " ".join(run.name.rpartition("-")[2] for run in runs)
-    print(f'`runs/compare.sh --env {env} --seeds "{seeds}"`, {platform.machine()}, torch {torch.__version__}\n')
+    print(f'`runs/compare.sh --env {env} --seeds "{seeds}"`, table made on {machine()}\n')
     print(f"{CONTROLS.format(further=len(read(runs[0] / 'further.jsonl').trajectories))}\n")
     for folder in sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()}):
         split, temperature = folder.rsplit("-", 1)

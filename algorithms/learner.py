@@ -1,13 +1,11 @@
 """The one training loop: rows in, checkpoint out, whatever the learner.
 
-Every optimiser step draws a fixed number of rows at random (length goes with reward, so lengths must not choose the rows), sorts
-them by length and cuts them to a token budget only inside the step; each micro-batch weighs by its share of the whole step, so
-that accumulation is exact. Devices, processes, mixed precision and trackers are accelerate's.
+Every optimiser step draws a fixed number of rows at random: length goes with reward, so lengths must not choose the rows. Devices,
+processes, mixed precision and trackers are accelerate's.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import os
@@ -17,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -28,10 +26,11 @@ from torch import Tensor
 from agents import checkpoint
 from agents.checkpoint import Loaded
 from agents.model import ActorCritic, check_packing
-from algorithms.batch import Batch, Row, collate
+from algorithms.accumulator import Accumulator
+from algorithms.batch import Row
 from algorithms.faults import Faults, TrainingFault
 from algorithms.method import Method
-from algorithms.minibatch import compute_outputs, cut, step_rows
+from algorithms.minibatch import step_rows
 from algorithms.optimizer import adamw, forget_direction
 from algorithms.reference import ReferenceCache, worth_it
 from algorithms.runfiles import RunFiles
@@ -39,8 +38,6 @@ from algorithms.selection import balanced
 from algorithms.training import Training
 from algorithms.validation import HeldOut, Stopping
 from rollouts.progress import bar_columns, console
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -102,13 +99,13 @@ class Learner:
                 f"a step of {least} {'pairs' if method.group == 2 else 'rows'} leaves some of {count} processes without any"
             )
         model = self._model(start.critic)
-        self.pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))
         self.steps = max(1, training.min_steps, round(training.epochs * len(self.groups) / min(training.batch, len(self.groups))))
         self.alone = round(training.critic_start * self.steps) if method.value else 0  # steps in which the policy stays
         optimizer, self.schedule = adamw(model.groups(), training, self.steps, self.alone)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.step = 0
-        self.known: ReferenceCache | None = None
+        pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))
+        self.accumulator = Accumulator(method, config, training, self.model, self.accelerator, pad)
         self.faults = Faults(training.explode)
         self.stopping = Stopping(held_out.settings, self.steps, self.alone) if held_out else None
 
@@ -157,7 +154,7 @@ class Learner:
         met = self.steps * min(self.training.batch, len(self.groups)) * self.method.group
         if worth_it(self.method, self.config, self.rows, met):
             model = self.accelerator.unwrap_model(self.model)
-            self.known = ReferenceCache(model, self.rows, self.training, self.pad, self.accelerator)
+            self.accumulator.known = ReferenceCache(model, self.rows, self.training, self.accumulator.pad, self.accelerator)
         self._track_start()
         columns = bar_columns(self.method.name, "{task.fields[shown]}")
         bar = Progress(*columns, console=console, disable=not self.accelerator.is_main_process)
@@ -187,7 +184,7 @@ class Learner:
         """
         began = time.perf_counter()
         chosen = step_rows(len(self.groups), self.training.batch, self.step, self.seed)
-        found = self._accumulate([self.groups[i] for i in chosen])
+        found = self._gradient([self.groups[i] for i in chosen])
         if self.step and self.step % self._save_every == 0:
             self._save_state()  # only now: a state is good when the loss of its own weights has been seen to be
         if self.step == self.alone:
@@ -198,28 +195,9 @@ class Learner:
         tokens = sum(len(row) for i in chosen for row in self.groups[i])
         return found | {"tokens": tokens, "tokens_per_second": tokens / (time.perf_counter() - began)}
 
-    def _accumulate(self, groups: Sequence[Sequence[Row]]) -> dict[str, float]:
-        """The clipped gradient of the loss of some rows, forward and backward in micro-batches; its metrics."""
-        parts = cut(self._share(groups), self.training.micro_tokens)
-        micros = self._batches(parts)
-        point = self._reference_point([row for group in groups for row in group])
-        weights = torch.stack([self.method.weight(micro, self.config) for micro in micros]).float()
-        shares = weights / self._sum(weights.sum())
-        totals: dict[str, Any] = {}
-        losses: list[Tensor] = []
-        for index, (micro, share) in enumerate(zip(micros, shares, strict=True)):
-            last = index + 1 == len(micros)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                with self.accelerator.autocast():
-                    outputs = compute_outputs(self.model, micro, self.method, self.config)
-                    outputs.reference_point = point
-                loss, metrics = self.method.loss(outputs, micro, self.config)
-                losses.append(loss.detach())
-                # DDP averages over processes what is meant as a sum of shares.
-                self.accelerator.backward(loss * share * self.accelerator.num_processes)
-            for name, metric in {"loss": loss.detach(), **metrics}.items():
-                totals[name] = totals.get(name, 0.0) + (metric if metric.ndim else metric * share)
-        found = {name: mean for name, total in totals.items() if (mean := _mean(self._sum(total))) is not None}
+    def _gradient(self, groups: Sequence[Sequence[Row]]) -> dict[str, float]:
+        """Leave the clipped gradient of the loss of some examples, seen to be sound, in the parameters; its metrics."""
+        found, losses, parts = self.accumulator.accumulate(groups)
         for group in self.optimizer.param_groups:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip or math.inf))
             found[f"grad_norm/{group['name']}"] = norm.item()
@@ -227,21 +205,13 @@ class Learner:
         self.faults.check(found, losses, parts)
         return found
 
-    def _batches(self, parts: Sequence[Sequence[Row]]) -> list[Batch]:
-        level, device = self.method.level(self.config), self.accelerator.device
-        batches = [collate(rows, level, self.pad, self.training.pack).to(device) for rows in parts]
-        if self.known:
-            for batch, rows in zip(batches, parts, strict=True):
-                batch.ref_logp = self.known.of(rows, device)
-        return batches
-
     def _validate(self) -> float:
         """Play the held-out tasks, and keep the model where it is the best so far; its success."""
         assert self.held_out is not None and self.stopping is not None
         success = torch.zeros((), device=self.accelerator.device, dtype=torch.float64)
         if self.accelerator.is_main_process:
             success += self.held_out.success(self.accelerator.unwrap_model(self.model), self.start.tokenizer)
-        found = self._sum(success).item()  # the other processes add 0
+        found = cast(Tensor, self.accelerator.reduce(success, "sum")).item()  # the other processes add 0
         if self.stopping.better(found, self.step) and self.accelerator.is_main_process:
             self._save_checkpoint(self.files.best, found)
         return found
@@ -249,29 +219,6 @@ class Learner:
     @property
     def _save_every(self) -> int:
         return min(self.training.save_every, max(1, self.steps // 10))
-
-    def _share(self, items: Sequence[T]) -> list[T]:
-        """The part of a process."""
-        return list(items[self.accelerator.process_index :: self.accelerator.num_processes])
-
-    def _reference_point(self, rows: Sequence[Row]) -> Tensor | None:
-        """The mean log-ratio of the mismatched rows of the whole optimiser step, at least 0, where the learner asks for it."""
-        if self.method.mismatched is None:
-            return None
-        rows = self._share(self.method.mismatched(rows))
-        total = torch.zeros(2, device=self.accelerator.device)  # the sum, and over how many
-        with torch.no_grad(), self.accelerator.autocast():
-            for micro in self._batches(cut([[row] for row in rows], self.training.micro_tokens)):
-                outputs = compute_outputs(self.model, micro, self.method, self.config)
-                assert outputs.ref_logp is not None
-                ratio = ((outputs.logp - outputs.ref_logp) * micro.mask).sum()
-                total += torch.stack([ratio.float(), micro.mask.any(1).sum().float()])
-        found = self._sum(total)
-        return (found[0] / found[1].clamp(min=1)).clamp(min=0)
-
-    def _sum(self, x: Tensor) -> Tensor:
-        """Over all processes."""
-        return cast(Tensor, self.accelerator.reduce(x, "sum"))
 
     def _keep_last_good(self) -> str:
         """Make the last saved state a checkpoint, for a run that cannot go on; says where it is."""
@@ -374,13 +321,6 @@ def _digest(rows: Sequence[Row]) -> str:
     for row in rows:
         digest.update(repr(row).encode())
     return digest.hexdigest()
-
-
-def _mean(total: Tensor) -> float | None:
-    """A metric of the whole step; None where it is over none of its rows."""
-    if total.ndim:
-        return (total[0] / total[1]).item() if total[1] else None
-    return total.item()
 
 
 def _shown(metrics: dict[str, float]) -> str:

@@ -65,7 +65,7 @@ def test_nothing_is_asked_before_training_where_it_saves_nothing(
 ) -> None:
     found = learner(method, small_lm, tokenizer, tmp_path, config, epochs=epochs)
     found.run()
-    assert found.known is None
+    assert found.accumulator.known is None
 
 
 def test_rows_that_are_made_on_the_way_are_asked_for_then(

@@ -1,0 +1,114 @@
+"""The gradient of one optimiser step, gathered over micro-batches and processes.
+
+Rows are sorted by length and cut to a token budget only here, inside the step; each micro-batch weighs by its share of the whole
+step, so that accumulation is exact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from algorithms.batch import Batch, Row, collate
+from algorithms.method import Method
+from algorithms.minibatch import compute_outputs, cut
+from algorithms.reference import ReferenceCache
+from algorithms.training import Training
+
+T = TypeVar("T")
+
+
+class Accumulated(NamedTuple):
+    """What a step's rows had to say, besides their gradient."""
+
+    metrics: dict[str, float]
+    """means over the whole step, the same in every process"""
+    losses: list[Tensor]
+    """of this process's micro-batches"""
+    parts: list[list[Row]]
+    """their rows"""
+
+
+class Accumulator:
+    """Leaves the gradient of a step in a prepared model's parameters.
+
+    Args:
+        method, config, training: the learner and its settings.
+        model: as the accelerator prepared it.
+        accelerator: of this process; a step's rows are shared among all of them.
+        pad: id of a padding token.
+    """
+
+    def __init__(self, method: Method, config: Any, training: Training, model: Any, accelerator: Accelerator, pad: int) -> None:
+        self.method, self.config, self.training = method, config, training
+        self.model, self.accelerator, self.pad = model, accelerator, pad
+        self.known: ReferenceCache | None = None
+        """what the reference says of rows, where it has been asked"""
+
+    def accumulate(self, groups: Sequence[Sequence[Row]]) -> Accumulated:
+        """Forward and backward of the loss of some examples, which stay together."""
+        parts = cut(self._share(groups), self.training.micro_tokens)
+        micros = self.batches(parts)
+        point = self.reference_point([row for group in groups for row in group])
+        weights = torch.stack([self.method.weight(micro, self.config) for micro in micros]).float()
+        shares = weights / self._sum(weights.sum())
+        totals: dict[str, Any] = {}
+        losses: list[Tensor] = []
+        for index, (micro, share) in enumerate(zip(micros, shares, strict=True)):
+            last = index + 1 == len(micros)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                with self.accelerator.autocast():
+                    outputs = compute_outputs(self.model, micro, self.method, self.config)
+                    outputs.reference_point = point
+                loss, metrics = self.method.loss(outputs, micro, self.config)
+                losses.append(loss.detach())
+                # DDP averages over processes what is meant as a sum of shares.
+                self.accelerator.backward(loss * share * self.accelerator.num_processes)
+            for name, metric in {"loss": loss.detach(), **metrics}.items():
+                totals[name] = totals.get(name, 0.0) + (metric if metric.ndim else metric * share)
+        means = {name: mean for name, total in totals.items() if (mean := _mean(self._sum(total))) is not None}
+        return Accumulated(means, losses, parts)
+
+    def batches(self, parts: Sequence[Sequence[Row]]) -> list[Batch]:
+        """The micro-batches of rows that were cut, with what is known of them."""
+        level, device = self.method.level(self.config), self.accelerator.device
+        found = [collate(rows, level, self.pad, self.training.pack).to(device) for rows in parts]
+        if self.known:
+            for batch, rows in zip(found, parts, strict=True):
+                batch.ref_logp = self.known.of(rows, device)
+        return found
+
+    def reference_point(self, rows: Sequence[Row]) -> Tensor | None:
+        """The mean log-ratio of the mismatched rows of the whole optimiser step, at least 0, where the learner asks for it."""
+        if self.method.mismatched is None:
+            return None
+        rows = self._share(self.method.mismatched(rows))
+        total = torch.zeros(2, device=self.accelerator.device)  # the sum, and over how many
+        with torch.no_grad(), self.accelerator.autocast():
+            for micro in self.batches(cut([[row] for row in rows], self.training.micro_tokens)):
+                outputs = compute_outputs(self.model, micro, self.method, self.config)
+                assert outputs.ref_logp is not None
+                ratio = ((outputs.logp - outputs.ref_logp) * micro.mask).sum()
+                total += torch.stack([ratio.float(), micro.mask.any(1).sum().float()])
+        found = self._sum(total)
+        return (found[0] / found[1].clamp(min=1)).clamp(min=0)
+
+    def _share(self, items: Sequence[T]) -> list[T]:
+        """The part of a process."""
+        return list(items[self.accelerator.process_index :: self.accelerator.num_processes])
+
+    def _sum(self, x: Tensor) -> Tensor:
+        """Over all processes."""
+        return cast(Tensor, self.accelerator.reduce(x, "sum"))
+
+
+def _mean(total: Tensor) -> float | None:
+    """A metric of the whole step; None where it is over none of its rows."""
+    if total.ndim:
+        return (total[0] / total[1]).item() if total[1] else None
+    return total.item()

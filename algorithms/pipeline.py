@@ -35,6 +35,9 @@ from rollouts.stats import print_summary
 from rollouts.trajectory import Log, Trajectory, read
 from rollouts.tree import grow_log, tree_table
 
+APART = 1000
+"""between the seeds of a run's rounds"""
+
 
 @dataclass
 class Pipeline:
@@ -115,13 +118,23 @@ class Pipeline:
         claim(self.out, config, {"rounds": self.rounds, "checkpoint": self.method.name}, defaults)
 
     def _collect(
-        self, agent: str, log: str, env_args: dict[str, Any], tasks: int, samples: int = 1, temperature: float = 1.0
+        self,
+        agent: str,
+        log: str,
+        env_args: dict[str, Any],
+        tasks: int,
+        samples: int = 1,
+        temperature: float = 1.0,
+        number: int = 1,
     ) -> list[Trajectory]:
         sampling = Sampling(temperature=temperature, max_new_tokens=self.work.action_tokens)
         player, header = resolve_agent(agent, sampling, self.base, self.work.expert_args if agent == "expert" else None)
-        return collect_log(
-            self.env, env_args, player, header, self.out / log, tasks * samples, samples, self.seed, self.work.parallel
-        )
+        seed, parallel = self._stream(number), self.work.parallel
+        return collect_log(self.env, env_args, player, header, self.out / log, tasks * samples, samples, seed, parallel)
+
+    def _stream(self, number: int) -> int:
+        """The seed of a round's samples: by the same one, a model that has hardly changed would repeat the round before."""
+        return self.seed + (number - 1) * APART
 
     def _start(self, demos: Sequence[Trajectory]) -> Path:
         folder = start_of(self.model, demos, self.seed, self.out / "init", self.work.tiny)
@@ -154,7 +167,7 @@ class Pipeline:
         log = _numbered("rollouts", number)
         self._say(log, f"{name} plays {self.work.tasks} training tasks {self.work.samples} times")
         model, args = str(self.out / name), train_args(self.work)
-        found = self._collect(model, f"{log}.jsonl", args, self.work.tasks, self.work.samples)
+        found = self._collect(model, f"{log}.jsonl", args, self.work.tasks, self.work.samples, number=number)
         played = self._log(f"{log}.jsonl", found)
         if print_summary(found, f"rollouts of {name}").solved:
             return played
@@ -166,7 +179,7 @@ class Pipeline:
         log, work = _numbered("tree", number), self.work
         self._say(log, f"{name} searches {work.tree_tasks} training tasks")
         player, header = resolve_agent(str(self.out / name), Sampling(max_new_tokens=work.action_tokens), self.base)
-        search, file = replace(work.search, seed=self.seed), self.out / f"{log}.jsonl"
+        search, file = replace(work.search, seed=self._stream(number)), self.out / f"{log}.jsonl"
         records, paths = grow_log(self.env, train_args(work), player, header, file, work.tree_tasks, search)
         console.print(tree_table(records, paths, f"trees of {name}"))
         return self._log(f"{log}.jsonl", paths)

@@ -63,6 +63,7 @@ def test_more_rounds_go_on_with_a_finished_run(first: Path) -> None:
     assert (first / "oreo" / "policy" / "model.safetensors").read_bytes() == before
     played = read(first / "rollouts-2.jsonl").trajectories
     assert len(played) == 24
+    assert not {t.seed for t in played} & {t.seed for t in read(first / "rollouts.jsonl").trajectories}  # drawn anew
     assert {episode.agent for episode in played} == {"oreo"}
     assert all(step.logps is not None for episode in played for step in episode.steps)
     assert Path(meta(first / "oreo-2")["started_from"]) == first / "oreo"
@@ -95,12 +96,16 @@ def test_the_first_round_s_reference_can_be_kept(tmp_path: Path) -> None:
 
 
 def test_a_learner_of_credits_is_given_trees(tmp_path: Path) -> None:
-    pipeline(dvo.METHOD, tmp_path / "run").run()
-    paths = read(tmp_path / "run" / "tree.jsonl")
-    search = paths.headers[0].search
-    assert search is not None and search["iterations"] == 3
-    assert paths.trajectories and all(step.target is not None for path in paths.trajectories for step in path.steps)
-    assert meta(tmp_path / "run")["checkpoint"] == "dvo"
+    pipeline(dvo.METHOD, tmp_path / "run", rounds=2).run()
+    seeds = []
+    for name in ("tree", "tree-2"):
+        paths = read(tmp_path / "run" / f"{name}.jsonl")
+        search = paths.headers[0].search
+        assert search is not None and search["iterations"] == 3
+        assert paths.trajectories and all(step.target is not None for path in paths.trajectories for step in path.steps)
+        seeds.append(search["seed"])
+    assert seeds == [0, 1000]
+    assert meta(tmp_path / "run")["checkpoint"] == "dvo-2"
 
 
 def test_rounds_need_something_to_collect_with(tmp_path: Path) -> None:

@@ -91,8 +91,13 @@ def save(
     base: Base,
     meta: dict[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint folder (replacing one that is there). `base` is what `load_policy` said of the model trained from."""
+    """Write a checkpoint folder (replacing one that is there). `base` is what `load_policy` said of the model trained from.
+
+    Raises:
+        FileExistsError: as `check_place`.
+    """
     path = Path(path)
+    check_place(path)
     aside = path.with_name(path.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -117,6 +122,16 @@ def save(
         os.replace(path, before)
     os.replace(aside, path)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def check_place(path: Path) -> None:
+    """Make sure that a checkpoint put here replaces nothing else.
+
+    Raises:
+        FileExistsError: what is there is no checkpoint.
+    """
+    if path.exists() and not is_checkpoint(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path} is there and is no checkpoint, so it is left alone: give another --out, or move it away")
 
 
 def is_checkpoint(path: str | Path) -> bool:

@@ -88,10 +88,11 @@ class Accumulator:
         if self.method.mismatched is None:
             return None
         rows = self._share(self.method.mismatched(rows))
+        model = self.accelerator.unwrap_model(self.model)  # a process may have no such row, where the others would wait for it
         total = torch.zeros(2, device=self.accelerator.device)  # the sum, and over how many
         with torch.no_grad(), self.accelerator.autocast():
             for micro in self.batches(cut([[row] for row in rows], self.training.micro_tokens)):
-                outputs = compute_outputs(self.model, micro, self.method, self.config)
+                outputs = compute_outputs(model, micro, self.method, self.config)
                 assert outputs.ref_logp is not None
                 ratio = ((outputs.logp - outputs.ref_logp) * micro.mask).sum()
                 total += torch.stack([ratio.float(), micro.mask.any(1).sum().float()])

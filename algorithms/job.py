@@ -161,7 +161,7 @@ def _run(method: Method, args: Args[Any]) -> None:
     work = replace(work, env_args=work.env_args | args.environment(), expert_args=expert_args, **chosen)
     if args.data is not None:
         start = Start(args.model, args.base, args.reference, args.critic_from)
-        held_out = partial(held_out_tasks, args.valid, args.env, work, args.seed)
+        held_out = partial(held_out_tasks, args.valid, args.env, work, args.seed, given=args.environment())
         train_on_log(method, args.settings, args.training, args.data, start, out / method.name, args.seed, work.tiny, held_out)
         return
     if args.reference or args.critic_from:

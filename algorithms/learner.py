@@ -66,6 +66,7 @@ class Learner:
 
     Raises:
         ValueError: the rows lack what the learner needs, or the critics do not fit.
+        FileExistsError: `out` is there and is no checkpoint.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Learner:
         held_out: HeldOut | None = None,
     ) -> None:
         self.method, self.config, self.training, self.out, self.seed = method, config, training, out, seed
+        checkpoint.check_place(out)
         rng = random.Random(seed)
         self.rows = method.rows(balanced(rows, training.balance, rng) if training.balance else rows, config, rng)
         self.groups = [self.rows[i : i + method.group] for i in range(0, len(self.rows), method.group)]
@@ -243,7 +245,7 @@ class Learner:
             "start": checkpoint.fingerprint(self.start.lm),
             "reference": checkpoint.fingerprint(self.reference.lm) if self.reference else "",
             "critic": checkpoint.fingerprint(critic) if critic else "",
-            "held_out": [asdict(self.held_out.settings), self.held_out.tasks] if self.held_out else None,
+            "held_out": self.held_out.described() if self.held_out else None,
         }
 
     def _track_start(self) -> None:

@@ -160,6 +160,7 @@ class Trainer:
 
     Raises:
         ValueError: the state was left by another run.
+        FileExistsError: `out` is there and is no checkpoint.
     """
 
     def __init__(
@@ -175,6 +176,7 @@ class Trainer:
     ) -> None:
         self.config, self.start, self.view, self.proposer, self.out = config, start, view, proposer, out
         self.seed, self.tracker = seed, tracker
+        checkpoint.check_place(out)
         if not config.rank:
             start.lm.float()
         asked = {"settings": config.identity, "view": asdict(view), "seed": seed, "model": checkpoint.fingerprint(start.lm)}

@@ -114,6 +114,8 @@ def check_settings(method: Method, config: Any, training: Training, validated: b
     """Raise ValueError where V at a cut is asked for and not learnt at every token, or a policy is played that does not learn."""
     if validated and not method.policy:
         raise ValueError(f"{method.name} trains no policy, so that held-out success says nothing of it: leave out --valid.every")
+    if validated and method.value and training.critic_start == 1:
+        raise ValueError("--critic-start 1 trains no policy, so that held-out success says nothing of it: leave out --valid.every")
     if training.truncated == "bootstrap" and not (method.value and method.level(config) == "token"):
         has = f"learns V at {method.level(config)} level" if method.value else "has no critic"
         raise ValueError(
@@ -149,9 +151,12 @@ def train_on_log(
     out: Path,
     seed: int,
     size: TinyConfig = TinyConfig(),
-    held_out: Callable[[Collection[str]], HeldOut | None] = lambda used: None,
+    held_out: Callable[[Collection[str], dict[str, Any]], HeldOut | None] = lambda used, env_args: None,
 ) -> Path:
-    """The learner alone: read a log, train, say where the checkpoint is. `held_out` is given the tasks that are trained on."""
+    """The learner alone: read a log, train, say where the checkpoint is.
+
+    `held_out` is given the tasks that are trained on, and the arguments of the environment that they were played in.
+    """
     if checkpoint.is_checkpoint(out):
         console.print(f"{out} is there already; give another --out to train again")
         return out
@@ -162,9 +167,12 @@ def train_on_log(
         policy = scratch(log.trajectories, seed, size)
     else:
         policy = checkpoint.load_policy(run_checkpoint(start.model), start.base)
-    tasks = held_out({t.task for t in log.trajectories})
+    played = [header.env_args for header in log.headers]
+    tasks = held_out({t.task for t in log.trajectories}, played[0])
     if tasks and (logged := {header.env_id for header in log.headers}) != {tasks.env_id}:
         raise ValueError(f"{data} was played in {', '.join(sorted(logged))}, not in {tasks.env_id}: give --env, or --valid.every 0")
+    if tasks and any(other != played[0] for other in played):
+        raise ValueError(f"{data} joins logs of environments with other arguments, held-out tasks of which? give --valid.every 0")
     train(method, config, training, log, policy, start, out, seed, tasks)
     console.print(f"checkpoint: {out}\nevaluate it: python -m rollouts.evaluate {out} --env ENV --split SPLIT")
     return out
@@ -186,8 +194,21 @@ def train_args(work: Work) -> dict[str, Any]:
     return {"split": "train"} | work.env_args if work.held_out else work.env_args
 
 
-def held_out_tasks(valid: Validation, env: str, work: Work, seed: int, used: Collection[str]) -> HeldOut | None:
-    """The tasks to validate on, for training on the tasks `used`; None where there is no validation."""
+def held_out_tasks(
+    valid: Validation,
+    env: str,
+    work: Work,
+    seed: int,
+    used: Collection[str],
+    played: dict[str, Any] | None = None,
+    given: dict[str, Any] | None = None,
+) -> HeldOut | None:
+    """The tasks to validate on, for training on the tasks `used`; None where there is no validation.
+
+    They are of the environment with the arguments `played`, as a log was (the pipeline's own where there is no log yet), but for
+    those that are `given` anew.
+    """
     if not valid.every:
         return None
-    return HeldOut(valid, env, train_args(work), used, work.action_tokens, work.parallel, seed)
+    env_args = (train_args(work) if played is None else played) | (given or {})
+    return HeldOut(valid, env, env_args, used, work.action_tokens, work.parallel, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -95,7 +95,8 @@ class HeldOut:
     ) -> None:
         self.settings, self.parallel = settings, parallel
         self.sampling = Sampling(temperature=settings.temperature, max_new_tokens=action_tokens)
-        self.make = env_maker(env, env_args | ({"split": settings.split} if settings.split else {}))
+        self.env_args = env_args | ({"split": settings.split} if settings.split else {})
+        self.make = env_maker(env, self.env_args)
         first = self.make()
         self.env_id = first.spec.id if first.spec else env
         # Logs play the first tasks by the same hash: so many more than were used hold enough that were not.
@@ -112,6 +113,10 @@ class HeldOut:
     def tasks(self) -> list[str]:
         """The names of the tasks that are played."""
         return [key.task for key in self.keys]
+
+    def described(self) -> dict[str, Any]:
+        """What makes its success comparable with another's, as plain values."""
+        return asdict(self.settings) | {"env_args": self.env_args, "tasks": self.tasks}
 
     def success(self, model: ActorCritic, tokenizer: PreTrainedTokenizerBase) -> float:
         """The share of the tasks that the model solves. Raises ValueError where one ended by an error: that is no lost task."""

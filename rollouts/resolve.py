@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -176,7 +177,9 @@ def resolve_agent(
     if name.endswith(".jsonl"):
         episodes = {(t.task, t.seed): t for t in read(name).trajectories if t.end is not End.ERROR}
         actions = {key: logged_actions(t) for key, t in episodes.items()}
-        return ReplayAgent(actions, {key: [s.observation for s in t.steps] for key, t in episodes.items()}), Header("", "replay")
+        seen = {key: [s.observation for s in t.steps] for key, t in episodes.items()}
+        digest = hashlib.blake2b(Path(name).read_bytes(), digest_size=8).hexdigest()  # another log of this name is another agent
+        return ReplayAgent(actions, seen), Header("", f"replay of {digest}")
     path = name.removeprefix(CHOICES)
     try:
         loaded = checkpoint.load_policy(run_checkpoint(path), base)
@@ -184,7 +187,7 @@ def resolve_agent(
         near = get_close_matches(name, SCRIPTED, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise FileNotFoundError(f"no agent {name!r}: scripted agents are {', '.join(SCRIPTED)}{hint} ({error})") from error
-    model, called = placed(loaded.lm), Path(path).name
+    model, called = placed(loaded.lm), (CHOICES if path != name else "") + Path(path).name
     agent: Agent
     if path != name or "view" in loaded.meta:
         view, proposer = View(**loaded.meta.get("view", {})), loaded.meta.get("proposer")

@@ -18,7 +18,7 @@ Z95 = 1.959963984540054
 """97.5% quantile of the standard normal."""
 
 
-def wilson(solved: int, episodes: int, z: float = Z95) -> tuple[float, float]:
+def wilson(solved: float, episodes: float, z: float = Z95) -> tuple[float, float]:
     """Wilson's score interval of a success rate (Wilson 1927), as fractions; (0, 1) where nothing was played."""
     if episodes == 0:
         return 0.0, 1.0
@@ -32,7 +32,7 @@ def wilson(solved: int, episodes: int, z: float = Z95) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Summary:
-    """Success of a set of episodes with its 95% Wilson interval (fractions), and what the episodes were like."""
+    """Success of a set of episodes with its 95% interval over tasks (fractions), and what the episodes were like."""
 
     success: float
     low: float
@@ -51,10 +51,30 @@ class Summary:
         return f"{self.success:.1%} [{self.low:.1%}, {self.high:.1%}] ({self.solved} of {self.episodes})"
 
 
+def effective_episodes(trajectories: Sequence[Trajectory]) -> float:
+    """How many episodes of different tasks would say as much of the success rate: Kish's effective sample size (1965).
+
+    Samples of one task are more alike than others. It is p (1 - p) over the variance of the rate p by tasks: from about the number
+    of tasks, where each ends in the same way whenever it is played, to the number of episodes, where tasks do not differ.
+    """
+    by_task: dict[str, list[bool]] = {}
+    for t in trajectories:
+        by_task.setdefault(t.task, []).append(t.success)
+    tasks, episodes = len(by_task), len(trajectories)
+    if tasks in (1, episodes):
+        return episodes
+    rate = sum(map(sum, by_task.values())) / episodes
+    spread = sum((sum(played) - rate * len(played)) ** 2 for played in by_task.values()) * tasks / (tasks - 1)
+    if not 0 < rate < 1:
+        return tasks
+    return min(episodes, rate * (1 - rate) * episodes**2 / spread) if spread else episodes
+
+
 def summarize(trajectories: Sequence[Trajectory]) -> Summary:
-    """Count: an episode that ended by an error or a limit is not solved."""
+    """Count: an episode that ended by an error or a limit is not solved. The interval is Wilson's, of the effective episodes."""
     solved, episodes = sum(t.success for t in trajectories), len(trajectories)
-    low, high = wilson(solved, episodes)
+    effective = effective_episodes(trajectories)
+    low, high = wilson(solved / max(episodes, 1) * effective, effective)
     return Summary(
         success=solved / max(episodes, 1),
         low=low,

@@ -123,3 +123,16 @@ def test_saving_again_replaces_the_whole_folder(
     checkpoint.save(tmp_path / "run", ActorCritic(small_lm), tokenizer, checkpoint.Base("x", "y"))
     assert not (tmp_path / "run" / "critic").exists()
     assert not (tmp_path / "run.part").exists()
+
+
+def test_what_is_no_checkpoint_is_left_alone(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """An empty folder is nothing, a folder with anything else is somebody's."""
+    (tmp_path / "run").mkdir()
+    checkpoint.save(tmp_path / "run", ActorCritic(small_lm), tokenizer, checkpoint.Base("x", "y"))
+    (tmp_path / "sft").mkdir()
+    (tmp_path / "sft" / "data.jsonl").write_text("mine")
+    with pytest.raises(FileExistsError, match="sft is there and is no checkpoint, so it is left alone"):
+        checkpoint.save(tmp_path / "sft", ActorCritic(small_lm), tokenizer, checkpoint.Base("x", "y"))
+    assert [(path.name, path.read_text()) for path in (tmp_path / "sft").iterdir()] == [("data.jsonl", "mine")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from agents import checkpoint
 from agents.checkpoint import Base
 from agents.model import ActorCritic
-from algorithms import dpo, dqo, dro, oreo, value
+from algorithms import dpo, dqo, dro, oreo, sft, value
 from algorithms.method import Method
-from algorithms.train import Start, check_settings, train_on_log
+from algorithms.presets import WORK
+from algorithms.train import Start, check_settings, held_out_tasks, train_args, train_on_log
 from algorithms.training import Training
+from algorithms.validation import HeldOut, Validation
 from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory
 
 
@@ -96,6 +99,59 @@ def test_a_value_at_a_cut_wants_a_critic_of_tokens(
 def test_held_out_success_says_nothing_of_a_critic_alone() -> None:
     with pytest.raises(ValueError, match=r"value trains no policy.*leave out --valid.every"):
         check_settings(value.METHOD, value.Config(), Training(), validated=True)
+
+
+def test_held_out_success_says_nothing_where_the_critic_alone_learns() -> None:
+    with pytest.raises(ValueError, match=r"--critic-start 1 trains no policy.*leave out --valid.every"):
+        check_settings(oreo.METHOD, oreo.Config(), Training(critic_start=1.0), validated=True)
+
+
+def test_held_out_tasks_are_of_the_environment_that_the_log_was_played_in(start: Path, tmp_path: Path) -> None:
+    """Its arguments, but for those that are given anew; not those of the pipeline's own environment."""
+    with LogWriter(
+        tmp_path / "log.jsonl", Header("MathReason-v0", "lm", {"split": "train", "difficulty": 1, "prompt": "gsm8k"})
+    ) as log:
+        log.append(episode("a", 0, 1.0))
+    valid, found = Validation(every=1, tasks=2), list[HeldOut]()
+
+    def held_out(used: Collection[str], env_args: dict[str, Any]) -> None:
+        made = held_out_tasks(valid, "math", WORK["math"], 0, used, env_args, given={"difficulty": 2})
+        assert made is not None
+        found.append(made)
+
+    train_on_log(
+        sft.METHOD,
+        sft.Config(),
+        Training(tracker="none"),
+        tmp_path / "log.jsonl",
+        Start(str(start)),
+        tmp_path / "out",
+        0,
+        held_out=held_out,
+    )
+    assert found[0].env_args == {"split": "train", "difficulty": 2, "prompt": "gsm8k"}
+    made = held_out_tasks(valid, "math", WORK["math"], 0, ())
+    assert made is not None and made.env_args == train_args(WORK["math"])
+
+
+def test_a_joined_log_of_two_environments_has_no_held_out_tasks(start: Path, tmp_path: Path) -> None:
+    for name, prompt in (("one", "gsm8k"), ("two", "math")):
+        with LogWriter(tmp_path / name, Header("MathReason-v0", "lm", {"prompt": prompt})) as log:
+            log.append(episode(name, 0, 1.0))
+    (tmp_path / "log.jsonl").write_bytes((tmp_path / "one").read_bytes() + (tmp_path / "two").read_bytes())
+    made = HeldOut(Validation(every=1, tasks=2), "math", {"difficulty": 1}, ())
+    settings = Training(tracker="none")
+    with pytest.raises(ValueError, match="joins logs of environments with other arguments"):
+        train_on_log(
+            sft.METHOD,
+            sft.Config(),
+            settings,
+            tmp_path / "log.jsonl",
+            Start(str(start)),
+            tmp_path / "out",
+            0,
+            held_out=lambda used, env_args: made,
+        )
 
 
 def test_how_many_pairs_there_are(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,9 @@ import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
+from agents import checkpoint
 from agents.agent import Action, Agent, History
+from agents.checkpoint import Base
 from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
@@ -233,6 +235,21 @@ def test_a_log_replays_under_another_prompt(tmp_path: Path, tokenizer: PreTraine
         assert [s.logps for s in t.steps] == [None, None]
         assert "A baker fills 6 trays" in was.steps[0].observation
         assert "A baker fills 6 trays" not in t.steps[0].observation
+
+
+def test_who_plays_otherwise_has_another_header(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """So that no log of the one is gone on with by the other: a model that writes, and that picks; a log, and what replaced it."""
+    checkpoint.save(tmp_path / "sft", ActorCritic(small_lm), tokenizer, Base("b", "f"))
+    named = [str(tmp_path / "sft"), f"choices:{tmp_path / 'sft'}"]
+    assert [resolve_agent(name, Sampling())[1].agent for name in named] == ["sft", "choices:sft"]
+    found = []
+    for count in (1, 2):
+        (tmp_path / "log.jsonl").unlink(missing_ok=True)
+        collect_log("math", {"count": 4}, Solves(tokenizer), Header("", "solves"), tmp_path / "log.jsonl", episodes=count)
+        found += [resolve_agent(str(tmp_path / "log.jsonl"), Sampling())[1].agent for _ in range(2)]
+    assert found[0] == found[1] != found[2] == found[3]
 
 
 def test_what_a_replay_cannot_play_is_said(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rollouts.stats import auc, paired_difference, summarize, wilson
+from rollouts.stats import auc, effective_episodes, paired_difference, summarize, wilson
 from rollouts.trajectory import End, Step, Trajectory
 
 
@@ -19,6 +19,24 @@ def test_wilson_by_hand() -> None:
     assert (low, high) == pytest.approx((0.714286 - 0.230350, 0.714286 + 0.230350), abs=1e-6)
     assert wilson(0, 0) == (0.0, 1.0)
     assert all(wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0 for n in range(1, 100))
+
+
+@pytest.mark.parametrize(
+    ("solved_by_task", "effective"),
+    [
+        ((1, 0, 1, 0), 4),  # each task once
+        ((2, 0, 2, 0), 3),  # p = 1/2; sums off the mean by 1: 4 * 4 / 3 over 8^2 episodes squared is 1 / 12, and 1/4 / (1 / 12) = 3
+        ((2, 1, 1, 0), 6),  # sums off by 1, 0, 0, 1: half the variance
+        ((1, 1, 1, 1), 8),  # tasks do not differ
+        ((2, 2, 2, 2), 4),  # nothing says how much they do
+    ],
+)
+def test_samples_of_one_task_count_for_less_by_hand(solved_by_task: tuple[int, ...], effective: float) -> None:
+    samples = 1 if effective == 4 and set(solved_by_task) == {0, 1} else 2
+    played = [episode(str(task), float(i < solved)) for task, solved in enumerate(solved_by_task) for i in range(samples)]
+    assert effective_episodes(played) == pytest.approx(effective, abs=1e-12)
+    summary = summarize(played)
+    assert (summary.low, summary.high) == pytest.approx(wilson(summary.success * effective, effective), abs=1e-12)
 
 
 def test_an_episode_that_was_cut_off_is_not_solved() -> None:

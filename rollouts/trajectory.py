@@ -62,7 +62,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     value: float | None = None
     """the value of the state before this action, a critic's or a search's"""
     target: float | None = None
-    """a credit from a search or a frozen critic: r + V(s') - V(s)"""
+    """a credit from a search or a frozen critic: r + V(s') - V(s), V(s') by the critic's discount where it has one"""
     info: dict[str, Any] = {}
     """what the environment said of the step, plain values only"""
 

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.compare import read_runs, success_row
+from benchmarks.compare import against, read_runs, success_row, titled
 from benchmarks.machine import machine
 
 GROUPS = {
@@ -31,6 +31,8 @@ SEARCHES = {
     "alfworld": ("dvo", "dvo-iterations-10", "dvo-iterations-20"),
 }
 """Environment -> variants by the iterations of a tree (by default 40 and 5)."""
+MORE = ("oreo-more", "oreo-more-dealt")
+"""True outcomes, and the same episodes with outcomes dealt at random."""
 
 
 def main(runs: list[Path]) -> None:
@@ -44,11 +46,14 @@ def main(runs: list[Path]) -> None:
         print(f"\n## {title}\n\n| split | variant | success | 95% interval | gain over sft, over tasks | over runs |")
         print("|---|---|---|---|---|---|")
         for folder in folders:
-            split, temperature = folder.rsplit("-", 1)
             start = read_runs([run / "compare" / folder / "sft.jsonl" for run in runs])
             for variant in ("sft", *variants):
                 found = read_runs([run / "compare" / folder / f"{variant}.jsonl" for run in runs])
-                print(f"| {split}, {'greedy' if temperature == '0' else 'sampled'} {success_row(variant, found, start)}")
+                print(f"| {titled(folder)} {success_row(variant, found, start)}")
+        if set(MORE) <= set(variants):
+            for folder in folders:
+                true, dealt = (read_runs([run / "compare" / folder / f"{variant}.jsonl" for run in runs]) for variant in MORE)
+                print(f"\n{titled(folder)}: {against(*MORE, true, dealt)}")
 
 
 if __name__ == "__main__":

@@ -63,8 +63,7 @@ def main(runs: list[Path]) -> None:
     print(f'`runs/compare.sh --env {env} --seeds "{seeds}"`, table made on {machine()}\n')
     print(f"{CONTROLS.format(further=len(read(runs[0] / 'further.jsonl').trajectories))}\n")
     for folder in sorted({path.name for run in runs for path in (run / "compare").iterdir() if path.is_dir()}):
-        split, temperature = folder.rsplit("-", 1)
-        print(f"## {split}, {'greedy' if temperature == '0' else 'sampled'}\n")
+        print(f"## {titled(folder)}\n")
         print("| learner | success | 95% interval | gain over sft, over tasks | over runs |\n|---|---|---|---|---|")
         found = {
             model: read_runs([run / "compare" / folder / f"{place.partition('/')[0]}.jsonl" for run in runs])
@@ -72,8 +71,7 @@ def main(runs: list[Path]) -> None:
         }
         for model in MODELS:
             print(success_row(model, found[model], found["sft"]))
-        learnt, by_run = gain(found["oreo"], found["oreo, dealt"])
-        print(f"\nTrue against dealt outcomes, oreo minus oreo, dealt: {learnt}{by_run and f', over runs {by_run}'}.\n")
+        print(f"\n{against('oreo', 'oreo, dealt', found['oreo'], found['oreo, dealt'])}\n")
     print("## What training did, and cost\n")
     print(f"On the first {PROBED} episodes of each run's log; means over runs.\n")
     print("| learner | steps | rows' tokens | seconds | KL to sft, nats a token | log(pi / sft) of solved | of failed |")
@@ -84,6 +82,12 @@ def main(runs: list[Path]) -> None:
     if all((run / "compare" / "compare.seconds").exists() for run in runs):
         minutes = [sum(map(int, (run / "compare" / "compare.seconds").read_text().split())) / 60 for run in runs]
         print(f"\nA run took {min(minutes):.0f} to {max(minutes):.0f} minutes, everything included.")
+
+
+def titled(folder: str) -> str:
+    """The name of a folder of played episodes, SPLIT-TEMPERATURE, in words."""
+    split, temperature = folder.rsplit("-", 1)
+    return f"{split}, {'greedy' if temperature == '0' else 'sampled'}"
 
 
 def read_runs(logs: Sequence[Path]) -> list[dict[str, bool]]:
@@ -119,6 +123,12 @@ def gain(found: list[dict[str, bool]], start: list[dict[str, bool]]) -> tuple[st
     by_run = [statistics.mean(run.values()) for run in gains]
     mean, half = statistics.mean(by_run), T95[len(gains)] * statistics.stdev(by_run) / math.sqrt(len(by_run))
     return over_tasks, f"[{mean - half:+.1%}, {mean + half:+.1%}]"
+
+
+def against(true: str, dealt: str, learnt: list[dict[str, bool]], noise: list[dict[str, bool]]) -> str:
+    """What true outcomes are worth against dealt ones, of two rows by name."""
+    over_tasks, over_runs = gain(learnt, noise)
+    return f"True against dealt outcomes, {true} minus {dealt}: {over_tasks}{over_runs and f', over runs {over_runs}'}."
 
 
 def interval(by_task: Sequence[float], sign: str = "") -> str:

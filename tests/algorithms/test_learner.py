@@ -284,7 +284,7 @@ class Scripted(HeldOut):
     """Held-out tasks whose success is written down; what was seen of the model is the sum of its weights."""
 
     def __init__(self, settings: Validation, scores: Sequence[float]) -> None:
-        self.settings, self.scores, self.keys, self.seen = settings, iter(scores), [], []
+        self.settings, self.env_args, self.scores, self.keys, self.seen = settings, {}, iter(scores), [], []
 
     def success(self, model: ActorCritic, tokenizer: object) -> float:
         self.seen.append(sum(p.double().sum().item() for p in model.lm.parameters()))

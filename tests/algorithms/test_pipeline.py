@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from algorithms import dqo, dvo, oreo, sft
 from algorithms.method import Method
 from algorithms.pipeline import Pipeline, claim
 from algorithms.presets import WORK
-from algorithms.train import Start, train_on_log
+from algorithms.train import Start, held_out_tasks, train_on_log
 from algorithms.training import Training
-from algorithms.validation import HeldOut, Validation
+from algorithms.validation import Validation
 from rollouts.mcts import Search
 from rollouts.trajectory import read
 
@@ -146,7 +147,7 @@ def test_a_critic_with_another_tokenizer_is_refused(first: Path, tmp_path: Path)
 def test_a_run_with_validation_says_how_well_its_model_did(first: Path, tmp_path: Path) -> None:
     start = Start(str(first / "sft"))
     training = Training(lr=1e-4, critic_lr=1e-3, batch=6, tracker="none")
-    held_out = lambda used: HeldOut(Validation(every=2, tasks=6), "math", {"split": "train", "difficulty": 1}, used, 64)  # noqa: E731
+    held_out = partial(held_out_tasks, Validation(every=2, tasks=6), "math", SMALL, 0)
     train_on_log(oreo.METHOD, oreo.Config(), training, first / "rollouts.jsonl", start, tmp_path / "oreo", 0, held_out=held_out)
     logged = [json.loads(line).get("held_out") for line in (tmp_path / "oreo-metrics.jsonl").read_text().splitlines()]
     assert [number for number, score in enumerate(logged, 1) if score is not None] == [2, 4]

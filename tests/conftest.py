@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
 from agents import tiny
 from envs.alfworld.games import TASK_TYPES
+
+settings.register_profile("any machine", deadline=None)  # how long a test takes says nothing of the code
+settings.load_profile("any machine")
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "alfworld_games" / "games.tar.xz"
 

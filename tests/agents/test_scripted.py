@@ -213,7 +213,7 @@ HISTORIES = st.lists(st.tuples(st.text(max_size=5), st.integers(0, 9)), min_size
 
 
 @given(HISTORIES, st.integers(0, 3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_choice_depends_on_task_and_seed_only(names: list[tuple[str, int]], seed: int) -> None:
     """Not on the batch around it nor on what was drawn before."""
     first = ROOM.format(KITCHEN, "put a mug in cabinet")
@@ -225,7 +225,7 @@ def test_a_choice_depends_on_task_and_seed_only(names: list[tuple[str, int]], se
 
 
 @given(st.lists(st.text(max_size=60) | st.sampled_from(["Nothing happens.", "The fridge 1 is closed."]), max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_answer_makes_the_expert_fall(answers: list[str]) -> None:
     """With thoughts it gives the same commands, each after a sentence or two."""
     plain, aloud = (ExpertAgent(noise=0.2, forget=0.2, thoughts=thoughts) for thoughts in (False, True))

@@ -330,7 +330,7 @@ def test_the_engine_is_upstream_to_the_letter(real: AlfWorldEnv) -> None:
     ours.close()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(commands=st.lists(st.text(max_size=30) | st.sampled_from(["go to", "take x 1", "{0}"]), min_size=1, max_size=2))
 def test_nonsense_changes_nothing(real: AlfWorldEnv, commands: list[str]) -> None:
     _, before = real.reset(options={"task": 0})

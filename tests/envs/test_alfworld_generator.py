@@ -44,13 +44,13 @@ def game_of(split: str, seed: int, difficulty: Any = None) -> GeneratedGame:
 # What is generated
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(split=st.sampled_from(SPLITS), seed=st.integers(0, 10**6), dials=DIALS)
 def test_every_game_has_a_solution_that_is_not_empty(split: str, seed: int, dials: Difficulty) -> None:
     assert faults(game_of(split, seed, dials)) == []
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), dials=DIALS)
 def test_things_lie_where_the_package_allows(seed: int, dials: Difficulty) -> None:
     facts = parse_problem(json.loads(game_of("train", seed, dials).read())["pddl_problem"]).facts
@@ -61,7 +61,7 @@ def test_things_lie_where_the_package_allows(seed: int, dials: Difficulty) -> No
         assert kinds[thing] == "desklamp" or kinds[thing] in holds[places[place]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), dials=DIALS)
 def test_the_dials_bound_the_room(seed: int, dials: Difficulty) -> None:
     game = game_of("train", seed, dials)
@@ -144,7 +144,7 @@ def test_what_cannot_be_generated_is_refused(arguments: dict[str, Any], message:
         generated(**everything)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 10**6))
 def test_one_starts_in_the_middle_of_the_room_as_in_official_games(seed: int) -> None:
     assert without_banner(load_game(game_of("train", seed).read()).intro).startswith("You are in the middle of a room.")
@@ -178,7 +178,7 @@ def test_nothing_of_the_package_is_run() -> None:
 _WORD = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     objects=st.dictionaries(_WORD, st.sampled_from(TYPES), min_size=1, max_size=8),
     picks=st.lists(st.tuples(st.sampled_from(sorted(PREDICATES)), st.integers(0, 10**6)), max_size=12),

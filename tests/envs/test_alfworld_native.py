@@ -107,7 +107,7 @@ def test_an_unknown_wording_is_refused(tmp_path: Path) -> None:
         NativeEngine("put").reset(GameFile(write(tmp_path, strange)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(
@@ -254,7 +254,7 @@ def test_the_list_of_commands_is_the_callers_own() -> None:
     assert world.commands
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=40))
 def test_any_text_is_a_command(text: str) -> None:
     world = World(Game(game()))

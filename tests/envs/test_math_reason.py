@@ -158,7 +158,7 @@ def check_solution(problem: Problem) -> int:
     return len(lines)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 10), st.sampled_from(["train", "valid", "test"]), st.integers(0, 2**31), st.integers(0, 999))
 def test_generated_solutions_are_right(difficulty: int, split: str, seed: int, index: int) -> None:
     problem = arithmetic(split, difficulty, seed=seed)[index]

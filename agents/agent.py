@@ -78,6 +78,30 @@ def unfinished(history: History, segment: Segment | None) -> bool:
     return segment is not None and action is not None and not action.closed and segment(message(history))[-1] != ""
 
 
+class Engine:
+    """Requests come one at a time and are answered in the order in which they are done (as in vLLM's engine of this name).
+
+    This one is for agents that act on whole batches: all requests that wait are answered together.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._waiting: list[History] = []
+
+    def add_request(self, history: History) -> None:
+        """Ask for the next action of a history, whose last turn is still without one."""
+        self._waiting.append(history)
+
+    def step(self) -> list[tuple[History, Action]]:
+        """Go on with what was asked for; what is done by now, perhaps nothing."""
+        asked, self._waiting = self._waiting, []
+        return list(zip(asked, self._agent.act(asked), strict=True)) if asked else []
+
+    def close(self) -> None:
+        """Give up what is still asked for."""
+        self._waiting = []
+
+
 class Agent(ABC):
     """Text in, text out. `name` goes into every log."""
 
@@ -87,10 +111,16 @@ class Agent(ABC):
     def act(self, histories: Sequence[History]) -> list[Action]:
         """Choose one action for each history, whose last turn is still without one."""
 
+    def engine(self) -> Engine:
+        """Serves histories one by one, each as soon as its action is there."""
+        return Engine(self)
+
     def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
         """Cut one action into consecutive ones with the texts `pieces`, as the environment's `segment` rule gave them."""
         written = [piece for piece in pieces if piece]
-        return [action] if written == [action.text] else [Action(piece) for piece in written]
+        if written == [action.text]:
+            return [action]
+        return [Action(piece, closed=action.closed or index + 1 < len(written)) for index, piece in enumerate(written)]
 
     def stopping(self, stop: Callable[[str], bool]) -> Agent:
         """The same agent, whose actions also end as soon as `stop(text)`; itself where it cannot stop early."""

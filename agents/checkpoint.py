@@ -253,10 +253,25 @@ def _merge(lm: PreTrainedModel, adapter: Path) -> PreTrainedModel:
     return merge()
 
 
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint, a local transformers folder, a GGUF file or a hub id.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(source)
+    try:
+        if path.suffix == ".gguf":
+            return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        return AutoTokenizer.from_pretrained(path / "tokenizer" if is_checkpoint(path) else str(source))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(f"no tokenizer at {str(source)!r} ({error})") from error
+
+
 def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     path = Path(name)
     if path.suffix == ".gguf" and path.is_file():
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        tokenizer = load_tokenizer(path)
         # Dequantised: packed weights can be neither trained fast nor saved.
         lm = AutoModelForCausalLM.from_pretrained(
             path.parent,

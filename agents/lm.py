@@ -15,7 +15,44 @@ from agents.model import ActorCritic
 from agents.prompt import Prompt
 
 
-class LMAgent(Agent):
+class TokenAgent(Agent):
+    """An agent whose actions are sampled tokens, closed by the prompt's closing token."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer, self.prompt = tokenizer, Prompt(tokenizer)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of an action's tokens, without the closing token."""
+        ids = ids[:-1] if ids and ids[-1] == self.prompt.closer else ids
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
+        """Cut a whole response where its text was cut; a token that spans a boundary belongs to the step it starts in."""
+        if action.tokens is None:
+            return super().cut(action, pieces)
+        starts = [len(self.decode(action.tokens[:index]).rstrip("\ufffd")) for index in range(len(action.tokens))]
+        ends = np.cumsum([len(piece) for piece in pieces])[:-1]
+        step_of = np.searchsorted(ends, starts, side="right")
+        found = []
+        for step in range(len(pieces)):
+            chosen = np.flatnonzero(step_of == step)
+            if not len(chosen):
+                continue  # a step shorter than one token: its text went to the step before
+            first, last = int(chosen[0]), int(chosen[-1]) + 1
+            end = starts[last] if last < len(starts) else len(action.text)
+            found.append(
+                replace(
+                    action,
+                    text=action.text[starts[first] : end],
+                    tokens=action.tokens[first:last],
+                    logps=action.logps and action.logps[first:last],
+                    closed=action.closed or last < len(starts),
+                )
+            )
+        return found
+
+
+class LMAgent(TokenAgent):
     """Samples actions from a policy, keeping each episode's KV cache between its turns.
 
     Args:
@@ -34,8 +71,8 @@ class LMAgent(Agent):
         name: str = "lm",
         stop: Callable[[str], bool] | None = None,
     ) -> None:
-        self.name, self.tokenizer, self.sampling = name, tokenizer, sampling
-        self.prompt = Prompt(tokenizer)
+        super().__init__(tokenizer)
+        self.name, self.sampling = name, sampling
         stop_ids = (lambda ids: stop(self.decode(ids))) if stop else None
         self.sampler = Sampler(model.eval(), [self.prompt.closer], sampling, stop=stop_ids)
 
@@ -52,36 +89,6 @@ class LMAgent(Agent):
     def _closed(self, ids: Sequence[int]) -> bool:
         """Whether the agent ended the action itself: by its closing token, or where one step was asked for."""
         return bool(ids) and (ids[-1] == self.prompt.closer or bool(self.sampler.stop and self.sampler.stop(list(ids))))
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of an action's tokens, without the closing token."""
-        ids = ids[:-1] if ids and ids[-1] == self.prompt.closer else ids
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-
-    def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
-        """Cut a whole response where its text was cut; a token that spans a boundary belongs to the step it starts in."""
-        if action.tokens is None or action.logps is None:
-            return super().cut(action, pieces)
-        starts = [len(self.decode(action.tokens[:index]).rstrip("\ufffd")) for index in range(len(action.tokens))]
-        ends = np.cumsum([len(piece) for piece in pieces])[:-1]
-        step_of = np.searchsorted(ends, starts, side="right")
-        found = []
-        for step in range(len(pieces)):
-            chosen = np.flatnonzero(step_of == step)
-            if not len(chosen):
-                continue  # a step shorter than one token: its text went to the step before
-            first, last = int(chosen[0]), int(chosen[-1]) + 1
-            end = starts[last] if last < len(starts) else len(action.text)
-            found.append(
-                replace(
-                    action,
-                    text=action.text[starts[first] : end],
-                    tokens=action.tokens[first:last],
-                    logps=action.logps[first:last],
-                    closed=action.closed or last < len(starts),
-                )
-            )
-        return found
 
     def _row(self, history: History) -> Row:
         """The episode's row, with all that was said up to the action that is asked for."""

@@ -61,10 +61,6 @@ class Prompt:
         """The first environment piece: all template text up to where the agent starts to write."""
         return self._encode(self._before + observation + self._opening_end)
 
-    def between(self, observation: str, closed: bool) -> tuple[int, ...]:
-        """A later environment piece; it adds the closing token where the agent's own text was cut short (`closed` False)."""
-        return self._encode(("" if closed else self.closer_text) + self._between + observation + self._between_end)
-
     def action(self, action: Action, last_of_message: bool) -> tuple[int, ...]:
         """The agent's tokens: the sampled ones, or the text's and, at the end of a message, the closing token."""
         if action.tokens is not None:
@@ -73,13 +69,28 @@ class Prompt:
 
     def environment(self, turns: Sequence[Turn], index: int) -> tuple[int, ...]:
         """The environment's tokens before action `index`: none where the agent goes on within its own message."""
+        return self._encode(self._said(turns, index))
+
+    def _said(self, turns: Sequence[Turn], index: int) -> str:
+        """The environment's text before action `index`, with the closing token where the agent's own text was cut short."""
         if index == 0:
-            return self.opening(turns[0].observation)
+            return self._before + turns[0].observation + self._opening_end
         before = turns[index - 1].action
         if turns[index].observation == "" or before is None:
-            return ()
+            return ""
         closed = before.tokens is None or before.tokens[-1:] == (self.closer,)
-        return self.between(turns[index].observation, closed)
+        return ("" if closed else self.closer_text) + self._between + turns[index].observation + self._between_end
+
+    def text(self, turns: Sequence[Turn]) -> str:
+        """The whole episode as text, for those who encode it themselves."""
+        found = ""
+        for index, turn in enumerate(turns):
+            found += self._said(turns, index)
+            if turn.action is not None:
+                last = index + 1 == len(turns) or turns[index + 1].observation != ""
+                closed = last if turn.action.tokens is None else turn.action.tokens[-1:] == (self.closer,)
+                found += turn.action.text + (self.closer_text if closed else "")
+        return found
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """The whole episode, environment and agent pieces in turn."""

@@ -4,9 +4,10 @@
     python -m rollouts.collect --env alfworld --env-args form=react --agent expert --agent-args thoughts=true noise=0.1
     python -m rollouts.collect --env math --agent RUN/sft --episodes 500 --samples 5 --out rollouts.jsonl
 
-An agent is `expert`, `random`, or whatever `agents.checkpoint` loads: a run's folder, a checkpoint, a GGUF file, a hub id. Many
-episodes are played at once, so that a language model samples in batches; a finished episode's place is taken by the next at once.
-A stopped collection goes on where it was: episodes are keyed by (task, seed), and those in the log are not played again.
+An agent is `expert`, `random`, or whatever `agents.checkpoint` loads: a run's folder, a checkpoint, a GGUF file, a hub id; or
+it lives on a server (`--agent http://localhost:8000/v1`, see agents/remote.py). Many episodes are played at once, so that a
+language model samples in batches; a finished episode's place is taken by the next at once. A stopped collection goes on where
+it was: episodes are keyed by (task, seed), and those in the log are not played again.
 
 A log is an agent too: `--agent LOG` plays its episodes again, all of them by default. With other arguments of the environment
 (such as another prompt) what is observed changes, and actions and token ids stay; their log-probabilities, which are of what was
@@ -18,6 +19,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -126,7 +128,8 @@ class Episode(Generic[K]):
             self.history.turns.append(Turn(observation, info, part))
             before = observation
             if unfinished(self.history, segment):
-                self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, info={"outcome": "unparseable"}))
+                info = {"outcome": "unparseable"}
+                self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, info=info))
                 self.end = End.TRUNCATED
                 return
             raw, reward, terminated, truncated, info = self.env.step(part.text)
@@ -159,6 +162,23 @@ class Episode(Generic[K]):
         return Trajectory(env_id, key.task, key.seed, tuple(self.steps), end, agent.name, final=self.final)
 
 
+class Moves:
+    """What episodes do in their environments; here one after the other, each at once."""
+
+    def __init__(self) -> None:
+        self._done: list[Episode[Any]] = []
+
+    def submit(self, move: Callable[[], Episode[K]]) -> None:
+        """Run a move, which returns its episode."""
+        self._done.append(move())
+
+    def finished(self, block: bool) -> list[Episode[Any]]:
+        """The episodes whose moves are done; `block` waits for one."""
+        del block
+        done, self._done = self._done, []
+        return done
+
+
 def collect(
     make: Callable[[], gym.Env],
     agent: Agent,
@@ -166,13 +186,14 @@ def collect(
     sink: Callable[[Trajectory], None],
     parallel: int = 64,
     env_id: str = "",
+    moves: Moves | None = None,
 ) -> None:
     """Play every episode of `keys`, at most `parallel` at a time, and hand each to `sink` as it ends.
 
     An environment that raises ends its own episode with `End.ERROR` and is replaced; an agent that raises ends the collection.
     """
     waiting = iter(keys)
-    for _, trajectory in play(make, agent, lambda: next(waiting, None), parallel, env_id):
+    for _, trajectory in play(make, agent, lambda: next(waiting, None), parallel, env_id, moves=moves):
         sink(trajectory)
 
 
@@ -183,34 +204,45 @@ def play(
     parallel: int = 64,
     env_id: str = "",
     idle: list[gym.Env] | None = None,
+    moves: Moves | None = None,
 ) -> Iterator[tuple[K, Trajectory]]:
     """The loop of `collect`, for episodes that are not all known before the first has ended.
 
-    `following` names the next episode, or None where there is none now: it is asked again after each turn, until no episode is
-    left. Yields each episode as it ends. `idle` lends environments, and has all that were made when it is over; without it they are
-    closed.
+    `following` names the next episode, or None where there is none now: it is asked again whenever a place is free, until none
+    is left. Yields each episode as it ends. `idle` lends environments, and has all that were made when it is over; without it they
+    are closed.
     """
-    lent, idle = idle is not None, [] if idle is None else idle
-    active: list[Episode[K]] = []
-    while True:
-        while len(active) < parallel and (key := following()) is not None:
-            history = History(key.task, key.seed if key.stream is None else key.stream)
-            episode = Episode(idle.pop() if idle else make(), key, history)
-            active.append(episode.guard(episode.start))
-        if not active:
-            break
-        playing = [episode for episode in active if episode.end is None]
-        for episode, action in zip(playing, agent.act([e.history for e in playing]) if playing else [], strict=True):
-            parts = episode.cut(agent, action)
-            episode.guard(lambda episode=episode, parts=parts: episode.play(parts))
-        ended = [episode for episode in active if episode.end is not None]
-        active = [episode for episode in active if episode.end is None]
-        for episode in ended:
-            if episode.end is End.ERROR:
-                episode.env.close()
-            else:
-                idle.append(episode.env)
-            yield episode.key, episode.record(agent, env_id)
+    lent, idle, moves = idle is not None, [] if idle is None else idle, moves or Moves()
+    engine, asked, playing = agent.engine(), dict[int, Episode[K]](), 0
+    try:
+        while True:
+            while playing < parallel and (key := following()) is not None:
+                history = History(key.task, key.seed if key.stream is None else key.stream)
+                episode = Episode(idle.pop() if idle else make(), key, history)
+                moves.submit(partial(episode.guard, episode.start))
+                playing += 1
+            if not playing:
+                break
+            over: list[Episode[K]] = []
+            for episode in moves.finished(block=not asked):
+                if episode.end is None:
+                    asked[id(episode.history)] = episode
+                    engine.add_request(episode.history)
+                else:
+                    over.append(episode)
+            for episode in over:
+                playing -= 1
+                if episode.end is End.ERROR:
+                    episode.env.close()
+                else:
+                    idle.append(episode.env)
+                yield episode.key, episode.record(agent, env_id)
+            if not over:  # else their places are taken first
+                for history, action in engine.step():
+                    episode = asked.pop(id(history))
+                    moves.submit(partial(episode.guard, partial(episode.play, episode.cut(agent, action))))
+    finally:
+        engine.close()
     for env in [] if lent else idle:
         env.close()
 
@@ -267,9 +299,9 @@ class Args(EnvironmentArgs):
 
     agent: str = "expert"
     """expert, random, a run's folder, a checkpoint, a GGUF file, a hub id, any of these behind "choices:" (it picks
-    among what the environment lists), or a log whose episodes are played again"""
+    among what the environment lists), the URL of a server's API, or a log whose episodes are played again"""
     agent_args: tuple[str, ...] = ()
-    """arguments of a scripted agent, as KEY=VALUE (see agents/scripted.py)"""
+    """arguments of a scripted agent (see agents/scripted.py) or of one on a server (agents/remote.py), as KEY=VALUE"""
     out: Path = Path("rollouts.jsonl")
     """the log; an unfinished one is gone on with"""
     episodes: int | None = None
@@ -281,7 +313,15 @@ class Args(EnvironmentArgs):
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=Sampling)
     parallel: int = 64
     """episodes played at once"""
+    workers: int = 0
+    """processes for the environments, where they are slow; on a Ray cluster, workers with a model each (0: as many as fit)"""
+    ray: str | None = None
+    """play on a Ray cluster: "local" starts one here, "auto" joins the one of this machine, or an address"""
     seed: int = 0
+
+
+Player = Callable[[Callable[[], gym.Env], Agent, list[EpisodeKey], Callable[[Trajectory], None], int, str], None]
+"""What plays episodes: `collect`, or one with its arguments that plays elsewhere."""
 
 
 def collect_log(
@@ -294,6 +334,7 @@ def collect_log(
     samples: int = 1,
     seed: int = 0,
     parallel: int = 64,
+    player: Player = collect,
 ) -> list[Trajectory]:
     """Collect into a log, going on with what is there; returns the episodes that were asked for. Shows a progress bar.
 
@@ -322,17 +363,42 @@ def collect_log(
                 found.append(trajectory)
                 progress.update(trajectory)
 
-            collect(make, agent, todo, sink, parallel, env_id)
+            if todo:
+                player(make, agent, todo, sink, parallel, env_id)
     if found and all(trajectory.end is End.ERROR for trajectory in found):
         raise ValueError(f"every episode ended by an error; the first, {found[0].task}: {found[0].final}")
     return found
+
+
+def player(args: Args) -> Player:
+    """Who plays: this process, with environments in others, or a cluster. Raises ValueError for a number that makes no sense."""
+    if args.workers < 0:
+        raise ValueError(f"--workers must be at least 0, got {args.workers}")
+    if args.ray:
+        from rollouts.cluster import ray_player
+
+        return ray_player(args)
+    if args.workers:
+        from rollouts.workers import hosted_player
+
+        return hosted_player(args.workers)
+    return collect
 
 
 def main(args: Args) -> None:
     """The command line."""
     agent, header = resolve_agent(args.agent, args.sampling, args.base, parse_pairs(args.agent_args, "--agent-args"))
     found = collect_log(
-        args.env, args.environment(), agent, header, args.out, args.episodes, args.samples, args.seed, args.parallel
+        args.env,
+        args.environment(),
+        agent,
+        header,
+        args.out,
+        args.episodes,
+        args.samples,
+        args.seed,
+        args.parallel,
+        player(args),
     )
     print_summary(found, f"{args.out}")
 

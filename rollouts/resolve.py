@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import torch
@@ -23,10 +23,13 @@ from agents.choices import ChoiceAgent, ChoiceEncoder, Offer, Proposals, View, l
 from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
+from agents.remote import RemoteAgent
 from agents.scripted import SCRIPTED, ReplayAgent
 from envs.hints import did_you_mean
 from envs.problem_env import segment
 from rollouts.trajectory import End, Header, Trajectory, read
+
+A = TypeVar("A", bound=Agent)
 
 
 def parse_pairs(pairs: Sequence[str], flag: str) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def env_maker(env: str, env_args: dict[str, Any]) -> Callable[[], gym.Env]:
         if space.dtype is not None and space.dtype.kind not in "OUS":
             raise ValueError(f"{env} {role} {space}, agents here read and write text: choose an environment of text, or wrap it")
     tried.close()
-    return lambda: envs.make(env, **env_args)
+    return partial(envs.make, env, **env_args)
 
 
 def run_checkpoint(path: str | Path) -> Path:
@@ -83,8 +86,26 @@ def scripted_agent(name: str, arguments: Mapping[str, Any]) -> Agent:
     Raises:
         ValueError: an argument that it does not take, or a value that makes no sense.
     """
-    make = SCRIPTED[name]
-    known = inspect.signature(make).parameters
+    return _made(name, SCRIPTED[name], arguments)
+
+
+def remote_agent(url: str, sampling: Sampling, arguments: Mapping[str, Any]) -> RemoteAgent:
+    """An agent on a server. `arguments` are `RemoteAgent`'s, the tokenizer by name: by default the served model's, on the hub.
+
+    Raises:
+        ValueError: an argument that it does not take, or what `RemoteAgent` raises.
+        FileNotFoundError: no such tokenizer.
+    """
+    named = dict(arguments)
+    tokenizer = named.pop("tokenizer", named.get("model"))
+    if tokenizer is None:
+        raise ValueError(f"the prompt for {url} is made here: give --agent-args tokenizer=DIR (or the model's id on the hub)")
+    make = partial(RemoteAgent, url, checkpoint.load_tokenizer(tokenizer), sampling=sampling)
+    return _made(url, make, named)
+
+
+def _made(name: str, make: Callable[..., A], arguments: Mapping[str, Any]) -> A:
+    known = [key for key in inspect.signature(make).parameters if key != "sampling"]
     if unknown := [key for key in arguments if key not in known]:
         raise ValueError(f"{name} takes no argument {unknown[0]!r}, only {', '.join(known)}.{did_you_mean(unknown[0], known)}")
     try:
@@ -172,7 +193,7 @@ def resolve_agent(
     if name in SCRIPTED:
         scripted = scripted_agent(name, arguments or {})
         return scripted, Header("", scripted.name)
-    if arguments:
+    if arguments and not name.startswith(("http://", "https://")):
         raise ValueError(f"only scripted agents ({', '.join(SCRIPTED)}) take arguments, not {name!r}: got {dict(arguments)}")
     if name.endswith(".jsonl"):
         episodes = {(t.task, t.seed): t for t in read(name).trajectories if t.end is not End.ERROR}
@@ -180,6 +201,9 @@ def resolve_agent(
         seen = {key: [s.observation for s in t.steps] for key, t in episodes.items()}
         digest = hashlib.blake2b(Path(name).read_bytes(), digest_size=8).hexdigest()  # another log of this name is another agent
         return ReplayAgent(actions, seen), Header("", f"replay of {digest}")
+    if name.startswith(("http://", "https://")):
+        served = remote_agent(name, sampling, arguments or {})
+        return served, Header("", served.name, sampling=asdict(sampling))
     path = name.removeprefix(CHOICES)
     try:
         loaded = checkpoint.load_policy(run_checkpoint(path), base)

@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
 from agents import checkpoint
-from agents.agent import Action, Agent, History
+from agents.agent import Action, Agent, Engine, History
 from agents.checkpoint import Base
 from agents.generate import Sampling
 from agents.lm import LMAgent
@@ -73,6 +73,30 @@ class Says(Agent):
 
     def act(self, histories: Sequence[History]) -> list[Action]:
         return [Action("stop" if len(h.turns) == 3 else "go") for h in histories]
+
+
+class Slow(Agent):
+    """Its engine answers "good" at once and "bad" only when nothing else is asked for."""
+
+    name = "slow"
+
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        raise AssertionError("asked for a whole batch")
+
+    def engine(self) -> Engine:
+        return SlowEngine(self)
+
+
+class SlowEngine(Engine):
+    def step(self) -> list[tuple[History, Action]]:
+        asked = [history for history in self._waiting if history.task == "good"] or self._waiting
+        self._waiting = [history for history in self._waiting if history not in asked]
+        return [(history, Action("stop" if len(history.turns) == 3 else "go")) for history in asked]
+
+
+def test_an_episode_goes_on_while_another_waits_for_its_action() -> None:
+    keys = [EpisodeKey("bad", 1, 0), EpisodeKey("good", 0, 0), EpisodeKey("good", 0, 1)]
+    assert [t.task for t in play(Scripted, Slow(), keys, 2)] == ["good", "good", "bad"]
 
 
 def test_an_environment_that_raises_costs_its_own_episode_only() -> None:
@@ -197,7 +221,7 @@ def test_a_log_replays_to_itself(tmp_path: Path, small_lm: LlamaForCausalLM, tok
     )
     agent, header = resolve_agent(str(tmp_path / "log.jsonl"), Sampling())
     again = collect_log("math", {"count": 40}, agent, header, tmp_path / "again.jsonl", episodes=6)
-    for a, b in zip(logged, again, strict=True):
+    for a, b in zip(*(sorted(episodes, key=lambda t: t.task) for episodes in (logged, again)), strict=True):
         assert (a.task, a.steps, a.end) == (b.task, b.steps, b.end)
 
 

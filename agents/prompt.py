@@ -57,10 +57,6 @@ class Prompt:
         """The text of the token that closes a turn, such as `<|im_end|>`."""
         return str(self.tokenizer.convert_ids_to_tokens(self.closer))
 
-    def opening(self, observation: str) -> tuple[int, ...]:
-        """The first environment piece: all template text up to where the agent starts to write."""
-        return self._encode(self._before + observation + self._opening_end)
-
     def action(self, action: Action, last_of_message: bool) -> tuple[int, ...]:
         """The agent's tokens: the sampled ones, or the text's and, at the end of a message, the closing token."""
         if action.tokens is not None:

@@ -45,8 +45,7 @@ class RemoteAgent(TokenAgent):
     The key, where the server wants one, is taken from OPENAI_API_KEY.
 
     Raises:
-        ImportError: the package openai is not there.
-        ValueError: a number that makes no sense, or the server lists no model or several.
+        ValueError: a number that makes no sense, the package openai is not there, or the server lists no model or several.
         OSError: the server cannot be reached.
     """
 
@@ -68,7 +67,7 @@ class RemoteAgent(TokenAgent):
         try:
             import openai
         except ImportError as error:
-            raise ImportError("agents on a server need the package openai: pip install 'reasoning-gym-offline[remote]'") from error
+            raise ValueError("agents on a server need the package openai: pip install 'reasoning-gym-offline[remote]'") from error
         self.url, self.sampling, self.concurrency = url, sampling, concurrency
         key = os.environ.get("OPENAI_API_KEY") or "none"
         self.client = openai.OpenAI(base_url=url, api_key=key, max_retries=retries, timeout=timeout)

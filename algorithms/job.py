@@ -10,6 +10,7 @@ A stage that is done is not done again, so the same command goes on with a run t
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import torch
 import tyro
 
 from agents import checkpoint
@@ -89,6 +91,18 @@ class Args(EnvironmentArgs, Generic[C]):
 def main(method: Method) -> None:
     """Run a learner from the command line."""
     run(lambda: _run(method, parse(method, sys.argv[1:])))
+    leave()
+
+
+def leave() -> None:
+    """End one of several processes whose work is done, without winding up the interpreter: Gloo's threads may abort it there.
+
+    They outlive destroy_process_group where a DistributedDataParallel was made (https://github.com/pytorch/pytorch/pull/179291).
+    """
+    if torch.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def parse(method: Method, argv: Sequence[str]) -> Args[Any]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
-from rollouts.collect import collect, episode_keys
+from rollouts.episodes import collect, episode_keys
 from rollouts.resolve import env_maker
 from rollouts.trajectory import End, Trajectory
 

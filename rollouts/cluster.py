@@ -13,15 +13,14 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import gymnasium as gym
 import msgspec
 
-from agents.agent import Agent
 from agents.generate import Sampling
-from rollouts.collect import Args, EpisodeKey, Player, play
+from rollouts.collect import Args
+from rollouts.episodes import EpisodeKey, Player, play
 from rollouts.progress import console
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent
 from rollouts.trajectory import Trajectory
@@ -69,18 +68,18 @@ def collect_on_ray(
 
     Args:
         job: what the workers play, and who.
-        keys, sink: as `rollouts.collect.collect`'s.
+        keys, sink: as `rollouts.episodes.collect`'s.
         address: "local", "auto" or a cluster's.
         workers: how many; None: one for each GPU of the cluster, or for each two cores where it has none.
 
     Raises:
-        ImportError: Ray is not installed.
+        ValueError: Ray is not installed.
         ConnectionError: there is no cluster at the address, or worker after worker dies.
     """
     try:
         import ray
     except ImportError as error:
-        raise ImportError("a cluster needs the package ray: pip install 'reasoning-gym-offline[ray]'") from error
+        raise ValueError("--ray needs the package ray: pip install 'reasoning-gym-offline[ray]'") from error
     ours = not ray.is_initialized()
     if ours:
         _reach(address)
@@ -109,20 +108,11 @@ def _reach(address: str) -> None:
 def ray_player(args: Args) -> Player:
     """Plays on the cluster that the command line names, with the agent that it names."""
     agent_args = parse_pairs(args.agent_args, "--agent-args")
-
-    def play(
-        make: Callable[[], gym.Env],
-        agent: Agent,
-        keys: list[EpisodeKey],
-        sink: Callable[[Trajectory], None],
-        parallel: int,
-        env_id: str,
-    ) -> None:
-        del make, agent  # every worker makes its own
-        job = Job(args.env, args.environment(), env_id, args.agent, args.sampling, args.base, agent_args, parallel)
-        collect_on_ray(job, keys, sink, args.ray or "local", args.workers or None)
-
-    return play
+    job = Job(args.env, args.environment(), "", args.agent, args.sampling, args.base, agent_args)
+    # Neither environment nor agent: every worker makes its own.
+    return lambda _make, _agent, keys, sink, parallel, env_id: collect_on_ray(
+        replace(job, parallel=parallel, env_id=env_id), keys, sink, args.ray or "local", args.workers or None
+    )
 
 
 class _Crew:

@@ -16,262 +16,22 @@ observed then, are left out.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import gymnasium as gym
 import msgspec
-import numpy as np
 import tyro
 
-from agents.agent import Action, Agent, History, Turn, message, segment_of, unfinished
+from agents.agent import Agent
 from agents.generate import Sampling
 from agents.scripted import ReplayAgent
 from rollouts.cli import run
+from rollouts.episodes import Player, collect, episode_keys, logged_keys
 from rollouts.progress import EpisodeProgress
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent
 from rollouts.stats import print_summary
-from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory
-
-SAMPLES_LIMIT = 1000
-"""An episode's seed is base seed * SAMPLES_LIMIT + sample number."""
-
-
-@dataclass(frozen=True)
-class EpisodeKey:
-    """One episode to play. `index` is the task's place in the environment's list."""
-
-    task: str
-    index: int
-    seed: int
-    prefix: tuple[Action, ...] = ()
-    """actions that are played before the agent's first"""
-    stream: int | None = None
-    """seed of the agent's random stream, where it is not the episode's own"""
-
-
-def episode_keys(env: gym.Env, tasks: int | None, samples: int = 1, seed: int = 0) -> list[EpisodeKey]:
-    """The episodes of `tasks` tasks with `samples` samples each.
-
-    Fewer tasks than there are are chosen by a hash of their names: a fixed, spread-out choice, of which a smaller one is always
-    a part. Environments without a list of tasks are keyed by their reset seed.
-
-    Raises:
-        ValueError: more samples than seeds can name.
-    """
-    if not 0 < samples < SAMPLES_LIMIT:
-        raise ValueError(f"samples must be between 1 and {SAMPLES_LIMIT - 1}, got {samples}")
-    names: Sequence[str] = getattr(env.unwrapped, "tasks", None) or [f"seed-{i}" for i in range(tasks or 100)]
-    chosen = range(len(names))
-    if tasks is not None and tasks < len(names):
-        chosen = sorted(chosen, key=lambda i: (zlib.crc32(names[i].encode()), i))[:tasks]
-    # Samples of one task together: what an engine keeps of a game, or a cache of a prompt, serves all of them.
-    return [EpisodeKey(names[i], i, seed * SAMPLES_LIMIT + sample) for i in chosen for sample in range(samples)]
-
-
-def logged_keys(env: gym.Env, episodes: Iterable[tuple[str, int]]) -> list[EpisodeKey]:
-    """The keys of logged episodes (task, seed), in the order of the environment's tasks.
-
-    Raises:
-        ValueError: the environment has no such task.
-    """
-    listed = getattr(env.unwrapped, "tasks", None)
-    place = None if listed is None else {name: index for index, name in enumerate(listed)}
-    found = []
-    for task, seed in episodes:
-        index = int(task.removeprefix("seed-")) if place is None else place.get(task)
-        if index is None:
-            raise ValueError(
-                f"the log has an episode of task {task!r}, which is none of the environment's {len(listed or ())}: give the "
-                "--env-args (and --split) that the log's header names, but for what is to be changed"
-            )
-        found.append(EpisodeKey(task, index, seed))
-    return sorted(found, key=lambda key: (key.index, key.seed))
-
-
-K = TypeVar("K", bound=EpisodeKey)
-
-
-@dataclass
-class Episode(Generic[K]):
-    """An episode being played. `end` is None while it goes on."""
-
-    env: gym.Env
-    key: K
-    history: History
-    steps: list[Step] = field(default_factory=list)
-    end: End | None = None
-    final: str = ""
-
-    def start(self) -> None:
-        """Reset the environment and play the key's prefix."""
-        listed = getattr(self.env.unwrapped, "tasks", None) is not None
-        options = {"task": self.key.task} if listed else None
-        observation, info = self.env.reset(seed=self.key.seed if listed else self.key.index, options=options)
-        self.history.turns.append(Turn(_text(observation, self.env), info))
-        if self.key.prefix:
-            self.play(self.key.prefix)
-
-    def play(self, parts: Sequence[Action]) -> None:
-        """Give the environment the actions that the last turn's was cut into.
-
-        A step of reasoning that was cut off is not given: it is logged, and the episode is truncated.
-        """
-        turn = self.history.turns.pop()
-        observation, info = turn.observation, turn.info
-        segment = segment_of(self.env)
-        for part in parts:
-            self.history.turns.append(Turn(observation, info, part))
-            before = observation
-            if unfinished(self.history, segment):
-                info = {"outcome": "unparseable"}
-                self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, info=info))
-                self.end = End.TRUNCATED
-                return
-            raw, reward, terminated, truncated, info = self.env.step(part.text)
-            observation = _text(raw, self.env)
-            self.steps.append(Step(before, part.text, float(reward), part.tokens, part.logps, info=_plain(info)))
-            if terminated or truncated:
-                self.end, self.final = (End.TERMINATED if terminated else End.TRUNCATED), observation
-                return
-        self.history.turns.append(Turn(observation, info))
-
-    def cut(self, agent: Agent, action: Action) -> list[Action]:
-        """An action, cut in steps by the environment's own rule where it has one, as the message that it belongs to is cut."""
-        segment = segment_of(self.env)
-        if segment is None:
-            return [action]
-        before = message(self.history)
-        return agent.cut(action, _after(segment(before + action.text), len(before))) or [action]
-
-    def guard(self, move: Callable[[], None]) -> Episode[K]:
-        """Run `move`; what the environment raises ends this episode and no other."""
-        try:
-            move()
-        except Exception as error:
-            self.end, self.final = End.ERROR, _utf8(f"{type(error).__name__}: {error}")
-        return self
-
-    def record(self, agent: Agent, env_id: str) -> Trajectory:
-        """The episode as it is logged."""
-        key, end = self.key, self.end or End.ERROR
-        return Trajectory(env_id, key.task, key.seed, tuple(self.steps), end, agent.name, final=self.final)
-
-
-class Moves:
-    """What episodes do in their environments; here one after the other, each at once."""
-
-    def __init__(self) -> None:
-        self._done: list[Episode[Any]] = []
-
-    def submit(self, move: Callable[[], Episode[K]]) -> None:
-        """Run a move, which returns its episode."""
-        self._done.append(move())
-
-    def finished(self, block: bool) -> list[Episode[Any]]:
-        """The episodes whose moves are done; `block` waits for one."""
-        del block
-        done, self._done = self._done, []
-        return done
-
-
-def collect(
-    make: Callable[[], gym.Env],
-    agent: Agent,
-    keys: Iterable[EpisodeKey],
-    sink: Callable[[Trajectory], None],
-    parallel: int = 64,
-    env_id: str = "",
-    moves: Moves | None = None,
-) -> None:
-    """Play every episode of `keys`, at most `parallel` at a time, and hand each to `sink` as it ends.
-
-    An environment that raises ends its own episode with `End.ERROR` and is replaced; an agent that raises ends the collection.
-    """
-    waiting = iter(keys)
-    for _, trajectory in play(make, agent, lambda: next(waiting, None), parallel, env_id, moves=moves):
-        sink(trajectory)
-
-
-def play(
-    make: Callable[[], gym.Env],
-    agent: Agent,
-    following: Callable[[], K | None],
-    parallel: int = 64,
-    env_id: str = "",
-    idle: list[gym.Env] | None = None,
-    moves: Moves | None = None,
-) -> Iterator[tuple[K, Trajectory]]:
-    """The loop of `collect`, for episodes that are not all known before the first has ended.
-
-    `following` names the next episode, or None where there is none now: it is asked again whenever a place is free, until none
-    is left. Yields each episode as it ends. `idle` lends environments, and has all that were made when it is over; without it they
-    are closed.
-    """
-    lent, idle, moves = idle is not None, [] if idle is None else idle, moves or Moves()
-    engine, asked, playing = agent.engine(), dict[int, Episode[K]](), 0
-    try:
-        while True:
-            while playing < parallel and (key := following()) is not None:
-                history = History(key.task, key.seed if key.stream is None else key.stream)
-                episode = Episode(idle.pop() if idle else make(), key, history)
-                moves.submit(partial(episode.guard, episode.start))
-                playing += 1
-            if not playing:
-                break
-            over: list[Episode[K]] = []
-            for episode in moves.finished(block=not asked):
-                if episode.end is None:
-                    asked[id(episode.history)] = episode
-                    engine.add_request(episode.history)
-                else:
-                    over.append(episode)
-            for episode in over:
-                playing -= 1
-                if episode.end is End.ERROR:
-                    episode.env.close()
-                else:
-                    idle.append(episode.env)
-                yield episode.key, episode.record(agent, env_id)
-            if not over:  # else their places are taken first
-                for history, action in engine.step():
-                    episode = asked.pop(id(history))
-                    moves.submit(partial(episode.guard, partial(episode.play, episode.cut(agent, action))))
-    finally:
-        engine.close()
-    for env in [] if lent else idle:
-        env.close()
-
-
-def _after(pieces: Sequence[str], count: int) -> list[str]:
-    """The pieces of a text without its first `count` characters; the last piece stays, even as ""."""
-    kept = []
-    for piece in pieces[:-1]:
-        if count < len(piece):
-            kept.append(piece[count:])
-        count = max(0, count - len(piece))
-    return [*kept, pieces[-1][count:]]
-
-
-def _text(observation: Any, env: gym.Env) -> str:
-    if not isinstance(observation, str):
-        raise TypeError(f"{env.spec.id if env.spec else env} observed a {type(observation).__name__}: wanted a text")
-    return _utf8(observation)
-
-
-def _plain(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a step's info goes in the log: plain values (outcomes, flags), no lists of commands."""
-    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in info.items() if key != "task"}
-    return {key: _utf8(value) for key, value in plain.items() if isinstance(value, str | int | float | bool)}
-
-
-def _utf8(value: Any) -> Any:
-    """Lone surrogates, which no file can hold, become question marks."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+from rollouts.trajectory import End, Header, LogWriter, Trajectory
 
 
 @dataclass(frozen=True)
@@ -318,10 +78,6 @@ class Args(EnvironmentArgs):
     ray: str | None = None
     """play on a Ray cluster: "local" starts one here, "auto" joins the one of this machine, or an address"""
     seed: int = 0
-
-
-Player = Callable[[Callable[[], gym.Env], Agent, list[EpisodeKey], Callable[[Trajectory], None], int, str], None]
-"""What plays episodes: `collect`, or one with its arguments that plays elsewhere."""
 
 
 def collect_log(

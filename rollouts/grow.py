@@ -16,7 +16,7 @@ import numpy as np
 
 from agents.agent import Action, Agent, History, segment_of
 from rollouts import mcts
-from rollouts.collect import Episode, EpisodeKey, play
+from rollouts.episodes import Episode, EpisodeKey, play
 from rollouts.journal import TreeRecord
 from rollouts.mcts import Node, Search
 from rollouts.trajectory import End, Trajectory

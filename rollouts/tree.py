@@ -27,7 +27,8 @@ from rich.table import Table
 from agents.agent import Agent
 from agents.generate import Sampling
 from rollouts.cli import run
-from rollouts.collect import EnvironmentArgs, episode_keys
+from rollouts.collect import EnvironmentArgs
+from rollouts.episodes import episode_keys
 from rollouts.grow import Tree, grow
 from rollouts.journal import Journal, TreeRecord
 from rollouts.mcts import Search

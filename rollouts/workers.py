@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium as gym
 
 from agents.agent import Agent
-from rollouts.collect import Episode, EpisodeKey, Moves, Player, collect
+from rollouts.episodes import Episode, EpisodeKey, Moves, Player, collect
 from rollouts.trajectory import Trajectory
 
 

@@ -27,7 +27,8 @@ from agents.generate import Row, Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.remote import RemoteAgent
-from rollouts.collect import collect, collect_log, episode_keys
+from rollouts.collect import collect_log
+from rollouts.episodes import collect, episode_keys
 from rollouts.resolve import resolve_agent
 from rollouts.trajectory import Trajectory, read
 
@@ -159,7 +160,7 @@ def test_what_is_asked(other: LMAgent, tokenizer: PreTrainedTokenizerFast) -> No
     settings = {"model": "small", "temperature": 0.5, "top_p": 0.9, "top_k": 7, "max_tokens": 33, "logprobs": 1}
     defaults = {"min_p": 0.0, "repetition_penalty": 1.0, "stop_token_ids": [agent.prompt.closer], "return_token_ids": True}
     assert {key: first[key] for key in settings | defaults} == settings | defaults
-    assert first["prompt"] == list(agent.prompt.opening("one"))
+    assert first["prompt"] == list(agent.prompt.environment([Turn("one")], 0))
     assert first["seed"] == again["seed"] != second["seed"]
 
 
@@ -213,6 +214,12 @@ def test_no_server(tokenizer: PreTrainedTokenizerFast) -> None:
 def test_numbers_that_make_no_sense(tokenizer: PreTrainedTokenizerFast, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
         RemoteAgent("http://127.0.0.1:1/v1", tokenizer, model="m", **wrong)
+
+
+def test_without_openai(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ValueError, match=r"pip install 'reasoning-gym-offline\[remote\]'"):
+        RemoteAgent("http://127.0.0.1:1/v1", tokenizer, model="m")
 
 
 def saved(local: LMAgent, folder: Path) -> Path:

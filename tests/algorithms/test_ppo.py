@@ -29,7 +29,7 @@ from algorithms.ppo import Config, Trainer, choice_envs, main, parse
 from algorithms.watch import JsonLines
 from envs.math_reason.env import MathReasonEnv
 from envs.text import UnicodeText
-from rollouts.collect import EpisodeKey, collect
+from rollouts.episodes import EpisodeKey, collect
 from rollouts.resolve import Proposer, offering, proposer_of, resolve_agent
 from rollouts.trajectory import End, Trajectory, read
 

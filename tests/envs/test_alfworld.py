@@ -23,7 +23,7 @@ from envs.alfworld.env import AlfWorldEnv
 from envs.alfworld.games import find_games, task_id
 from envs.alfworld.sources import GameFile
 from envs.alfworld.textworld_engine import TextWorldEngine
-from rollouts.collect import collect, episode_keys
+from rollouts.episodes import collect, episode_keys
 from rollouts.trajectory import Trajectory
 from tests.envs.alfworld_house import GOALS, game, write
 

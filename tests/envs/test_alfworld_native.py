@@ -25,7 +25,7 @@ from envs.alfworld.native_engine import NativeEngine
 from envs.alfworld.rules import Game, World, object_names
 from envs.alfworld.sources import GameFile
 from envs.alfworld.textworld_engine import TextWorldEngine
-from rollouts.collect import collect, episode_keys
+from rollouts.episodes import collect, episode_keys
 from rollouts.trajectory import Trajectory
 from tests.envs.alfworld_house import FACTS, GOALS, game, write
 

@@ -13,6 +13,8 @@ import gymnasium as gym
 class Mortal(gym.Env[str, str]):
     """Five steps an episode. Its process dies in the third step of the task "deadly", as long as `folder` has no file "died".
 
+    The file says which process it was and the seed of the episode.
+
     With `together`, the first step of each episode waits until as many episodes have begun theirs.
     """
 
@@ -37,7 +39,7 @@ class Mortal(gym.Env[str, str]):
             else:
                 raise RuntimeError("was alone for half a minute")
         if self.task == "deadly" and self.count == 3 and (self.always or not (self.folder / "died").exists()):
-            (self.folder / "died").touch()
+            (self.folder / "died").write_text(f"{os.getpid()} {self.seed}")
             os._exit(3)
         info = {"pid": os.getpid(), "admissible_commands": ["go", "wait"]}
         return f"{self.task} {self.count} {action}", float(self.count == 5), self.count == 5, False, info

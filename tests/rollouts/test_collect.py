@@ -20,7 +20,8 @@ from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
 from agents.scripted import ExpertAgent
-from rollouts.collect import EpisodeKey, collect, collect_log, episode_keys
+from rollouts.collect import collect_log
+from rollouts.episodes import EpisodeKey, collect, episode_keys
 from rollouts.resolve import parse_pairs, resolve_agent
 from rollouts.trajectory import End, Header, LogError, LogWriter, Trajectory, read
 

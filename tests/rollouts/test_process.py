@@ -20,7 +20,8 @@ from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.scripted import ExpertAgent, RandomAgent, ReplayAgent, stream
-from rollouts.collect import EpisodeKey, collect, collect_log, episode_keys, play
+from rollouts.collect import collect_log
+from rollouts.episodes import EpisodeKey, collect, episode_keys, play
 from rollouts.process import Settings, score, score_log
 from rollouts.resolve import logged_actions
 from rollouts.trajectory import End, Header, LogError, LogWriter, Step, Trajectory, read
@@ -425,7 +426,7 @@ def test_a_model_goes_on_from_the_very_tokens(small_lm: LlamaForCausalLM, tokeni
     waiting = iter(keys)
     for key, t in play(make, greedy, lambda: next(waiting, None), 7):
         before = [token for action in key.prefix for token in action.tokens or ()]
-        start = torch.tensor([[*greedy.prompt.opening(t.steps[0].observation), *before]])
+        start = torch.tensor([[*greedy.prompt.environment([Turn(t.steps[0].observation)], 0), *before]])
         ids = small_lm.generate(start, do_sample=False, max_new_tokens=32, eos_token_id=greedy.prompt.closer, pad_token_id=0)
         tokens = (*before, *ids[0, start.shape[1] :].tolist())
         whole = Action(greedy.decode(tokens), tokens, (0.0,) * len(tokens))

@@ -22,7 +22,7 @@ from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.scripted import ExpertAgent, RandomAgent, ReplayAgent, stream
 from envs.alfworld.env import AlfWorldEnv
-from rollouts.collect import EpisodeKey, episode_keys
+from rollouts.episodes import EpisodeKey, episode_keys
 from rollouts.grow import Tree, grow
 from rollouts.journal import journal_path
 from rollouts.mcts import Node, Search, draw, select, tail, values

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
 from agents.agent import Action, Agent, History
 from agents.scripted import ExpertAgent, RandomAgent
-from rollouts.collect import EpisodeKey, collect, episode_keys
+from rollouts.collect import Args, main, player
+from rollouts.episodes import EpisodeKey, collect, episode_keys
 from rollouts.resolve import env_maker
-from rollouts.trajectory import End, Trajectory
+from rollouts.trajectory import End, Trajectory, read
 from rollouts.workers import Workers
 from tests.rollouts.mortal import Mortal
 
@@ -77,3 +79,19 @@ def test_a_process_that_dies_takes_only_its_own_episodes(tmp_path: Path) -> None
 def test_at_least_one_process(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--workers must be at least 1, got 0"):
         Workers(partial(Mortal, str(tmp_path)), 0)
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    """The log of `--workers 2` holds the episodes of `--workers 0`."""
+    found = []
+    for workers in (0, 2):
+        out = tmp_path / f"{workers}.jsonl"
+        main(Args(env="math", env_args=("count=20",), agent="expert", out=out, episodes=6, workers=workers))
+        found.append(sorted(read(out).trajectories, key=attrgetter("task")))
+    assert found[0] == found[1]
+    assert len(found[0]) == 6
+
+
+def test_less_than_no_process() -> None:
+    with pytest.raises(ValueError, match="--workers must be at least 0, got -1"):
+        player(Args(workers=-1))

@@ -29,6 +29,8 @@ class Action:
     tokens: tuple[int, ...] | None = None
     logps: tuple[float, ...] | None = None
     closed: bool = True
+    value: float | None = None
+    """V of the state before it, where sampling read it"""
 
 
 @dataclass

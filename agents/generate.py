@@ -1,29 +1,32 @@
-"""Batched sampling with a KV cache that lives as long as the episode.
+"""Batched sampling: continuous, with a KV cache that lives as long as the episode.
 
 Every episode owns a row of one cache. Asked for its next action, an episode feeds only what is new since the last one (its own
-closing token and the environment's answer); the rows asked for are moved to the front, so that each forward pass works on a
-slice of the cache without copying it, and rows that finish early leave the batch.
+closing token and the environment's answer). Rows take part in a pass whatever the others are at, some with one new token and some
+with many, so that a row whose action is done makes room at once. What a new row has in common with another one at its beginning
+(the samples of one problem, the examples of a few-shot prompt) is computed once and copied.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import Cache
-from transformers.cache_utils import CacheLayerMixin
 
 from agents.model import ActorCritic
-from agents.packing import additive
+from agents.packing import shared
+from agents.slots import Layout, SlotCache, check, feed
 
-CACHE_GROWTH = 256
-"""Cache columns are added in multiples of this."""
+PREFILL = 8192
+"""Most new tokens of a pass in rows that have more than one; of longer rows, one at a time."""
+
+SHARED = 16
+"""A beginning that rows have in common is computed once, and before them, from so many tokens on."""
 
 
 @dataclass(frozen=True)
@@ -52,68 +55,17 @@ class Row:
     rng: np.random.Generator
     tokens: list[int] = field(default_factory=list)
     cached: int = 0
+    start: int = 0
+    """where the action begins that is being sampled, or was sampled last"""
+    logps: list[float] = field(default_factory=list)
+    """log-probabilities of its tokens"""
+    value: float | None = None
+    """V of the state before it, where the critic shares the policy's trunk"""
 
-
-@dataclass
-class _Layer(CacheLayerMixin):
-    """Keys and values [slots, heads, columns, width]; writes go to each row's own columns."""
-
-    owner: SlotCache
-    is_sliding = False
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        self.keys = key_states.new_zeros(0, key_states.shape[1], 0, key_states.shape[3])
-        self.values = value_states.new_zeros(0, value_states.shape[1], 0, value_states.shape[3])
-        self.is_initialized = True
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        positions, width = self.owner.positions, self.owner.width
-        assert self.keys is not None and self.values is not None
-        self.keys = _grow(self.keys, self.owner.slots, width)
-        self.values = _grow(self.values, self.owner.slots, width)
-        count = len(positions)
-        rows = torch.arange(count, device=positions.device)[:, None]
-        self.keys[rows, :, positions] = key_states.transpose(1, 2)
-        self.values[rows, :, positions] = value_states.transpose(1, 2)
-        return self.keys[:count, :, :width], self.values[:count, :, :width]
-
-    def get_seq_length(self) -> int:
-        return 0
-
-    def get_max_length(self) -> int:
-        return -1
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.owner.width, 0
-
-
-class SlotCache(Cache):
-    """A transformers cache whose rows have lengths of their own. `positions` [n, Q] says where the next pass writes."""
-
-    def __init__(self, layers: int) -> None:
-        super().__init__(layers=[_Layer(self) for _ in range(layers)])
-        self.slots, self.width = 0, 0
-        self.positions = torch.zeros(0, 0, dtype=torch.long)
-
-    def prepare(self, positions: Tensor, slots: int) -> None:
-        """Set the columns [n, Q] that rows 0..n-1 write next; `slots` rows must exist."""
-        self.positions, self.slots = positions, max(slots, self.slots)
-        self.width = int(positions.max()) + 1
-
-    def move(self, moves: Sequence[tuple[int, int]], slots: int) -> None:
-        """Row `source` becomes row `target` for each pair, all at once; `slots` rows must exist."""
-        self.slots = max(slots, self.slots)
-        source, target = (list(column) for column in zip(*moves, strict=True))
-        for layer in self.layers:
-            if isinstance(layer, _Layer) and layer.keys is not None and layer.values is not None:
-                layer.keys, layer.values = _grow(layer.keys, self.slots, 0), _grow(layer.values, self.slots, 0)
-                layer.keys[target] = layer.keys[source]
-                layer.values[target] = layer.values[source]
+    @property
+    def action(self) -> list[int]:
+        """The tokens of the action."""
+        return self.tokens[self.start :]
 
 
 class Sampler:
@@ -125,6 +77,9 @@ class Sampler:
         sampling: temperature, cut-offs and the longest action.
         context: the most tokens an episode may hold; None takes the model's own limit.
         stop: ends an action early when it says so of the action's token ids (used for one step at a time).
+
+    Raises:
+        ValueError: the model's attention cannot be computed in slots.
     """
 
     def __init__(
@@ -140,34 +95,87 @@ class Sampler:
         self.context = context or int(getattr(config, "max_position_embeddings", None) or 2**30)
         if (window := getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True):
             self.context = min(self.context, int(window))
+        check(model.lm)
         self.cache = SlotCache(config.num_hidden_layers)
         self.order: list[Callable[[], Row | None]] = []
+        self.active: list[Row] = []
+        self._full: list[Row] = []
+
+    def submit(self, row: Row) -> None:
+        """Ask for a row's next action; its `tokens` hold all that the environment has said."""
+        row.start, row.logps, row.value = len(row.tokens), [], None
+        (self.active if row.start < self.context else self._full).append(row)
 
     @torch.no_grad()
-    def extend(self, rows: Sequence[Row]) -> list[tuple[list[int], list[float]]]:
-        """Sample one action for each row (whose `tokens` hold all that the environment has said).
+    def step(self) -> list[Row]:
+        """One pass: sample a token for each row asked for, but those that wait for others; the rows whose action is done now.
 
-        Returns the new token ids and log-probabilities of each row, which are also appended to its `tokens`. A row whose context
-        is full gets an action without tokens.
+        A row whose context is full gets an action without tokens.
         """
-        starts = [len(row.tokens) for row in rows]
-        logps: dict[Row, list[float]] = {row: [] for row in rows}
-        active = [row for row in rows if len(row.tokens) < self.context]
-        while active:
-            active = self._front(active)
-            picked, logp = self._draw(self._forward(active), active)
-            going = []
-            for row, token, lp in zip(active, picked, logp, strict=True):
-                row.tokens.append(token)
-                logps[row].append(lp)
-                if not self._finished(row, len(logps[row])):
-                    going.append(row)
-            active = going
-        return [(row.tokens[start:], logps[row]) for row, start in zip(rows, starts, strict=True)]
+        done, self._full = self._full, []
+        if not self.active:
+            return done
+        sources = _sources([row for row in self.active if not row.cached], self._resident())
+        rows = self._front(self._fed(sources))
+        self._copy(rows, sources)
+        picked, logp = self._draw(self._forward(rows), rows)
+        for row, token, lp in zip(rows, picked, logp, strict=True):
+            row.tokens.append(token)
+            row.logps.append(lp)
+        over = {row for row in rows if self._finished(row)}
+        self.active = [row for row in self.active if row not in over]
+        return done + [row for row in rows if row in over]
 
-    def _finished(self, row: Row, emitted: int) -> bool:
-        full = emitted >= self.sampling.max_new_tokens or len(row.tokens) >= self.context
-        return full or row.tokens[-1] in self.closers or bool(self.stop and self.stop(row.tokens[-emitted:]))
+    def extend(self, rows: Sequence[Row]) -> None:
+        """Sample one action for each row.
+
+        Raises:
+            RuntimeError: other rows are being sampled.
+        """
+        if self.active or self._full:
+            raise RuntimeError(
+                f"{len(self.active) + len(self._full)} other rows are being sampled: take them from step(), or clear()"
+            )
+        for row in rows:
+            self.submit(row)
+        while self.active or self._full:
+            self.step()
+
+    def clear(self) -> None:
+        """Forget what was asked for."""
+        self.active, self._full = [], []
+
+    def _finished(self, row: Row) -> bool:
+        full = len(row.logps) >= self.sampling.max_new_tokens or len(row.tokens) >= self.context
+        return full or row.tokens[-1] in self.closers or bool(self.stop and self.stop(row.action))
+
+    def _resident(self) -> list[Row]:
+        """The rows in the cache, in slot order."""
+        return [row for ref in self.order if (row := ref()) is not None]
+
+    def _fed(self, sources: dict[Row, Source]) -> list[Row]:
+        """The rows of the next pass: none that waits for another's beginning, and only so many with many new tokens."""
+        fed, room = [], PREFILL
+        for row in self.active:
+            source = sources.get(row)
+            if source and source.wait:
+                continue
+            count = len(row.tokens) - (source.count if source else row.cached)
+            if count == 1 or count <= room or room == PREFILL:
+                fed.append(row)
+                room -= count if count > 1 else 0
+        return fed
+
+    def _copy(self, rows: Sequence[Row], sources: dict[Row, Source]) -> None:
+        """Copy the beginnings that new rows have in common with others."""
+        slots = {row: slot for slot, ref in enumerate(self.order) if (row := ref()) is not None}
+        moves: dict[int, list[tuple[int, int]]] = {}
+        for row in rows:
+            if row in sources and (source := sources[row]).row is not None:
+                moves.setdefault(source.count, []).append((slots[source.row], slots[row]))
+                row.cached = source.count
+        for count, pairs in moves.items():
+            self.cache.copy(pairs, count)
 
     def _front(self, active: Sequence[Row]) -> list[Row]:
         """Bring the active rows into the first slots, moving as few as possible; returns them in slot order."""
@@ -190,46 +198,75 @@ class Sampler:
                 held[origin] = evicted
             held[index] = row
         self.order = [_ref(row) for row in held]
+        self.cache.reserve(len(held))
         if moves:
-            self.cache.move(moves, len(held))
+            self.cache.copy(moves)
         return [row for row in held[:count] if row is not None]
 
-    def _forward(self, active: Sequence[Row]) -> Tensor:
-        """Feed every active row's tokens that are not in the cache yet; float logits [n, V] after each row's last token."""
-        device = self.model.lm.device
-        counts = [len(row.tokens) - row.cached for row in active]
-        length = max(counts)
-        ids = torch.zeros(len(active), length, dtype=torch.long)
-        for index, row in enumerate(active):
-            ids[index, : counts[index]] = torch.tensor(row.tokens[row.cached :])
-        # Columns past a row's own tokens hold padding; they are overwritten before any later token can see them.
-        positions = torch.tensor([row.cached for row in active])[:, None] + torch.arange(length)
-        self.cache.prepare(positions.to(device), len(self.order))
-        hidden = self.model.lm.base_model(
-            input_ids=ids.to(device),
-            position_ids=positions.clamp(max=self.context - 1).to(device),
-            attention_mask=self._mask(positions.to(device)),
-            past_key_values=self.cache,
-            use_cache=True,
-        ).last_hidden_state
-        last = torch.tensor([count - 1 for count in counts], device=device)
-        for row in active:
+    def _forward(self, rows: Sequence[Row]) -> Tensor:
+        """Feed every row's tokens that are not in the cache yet; float logits [n, V] after each row's last token."""
+        lm = self.model.lm
+        cached = [row.cached for row in rows]
+        ids = [token for row in rows for token in row.tokens[row.cached :]]
+        layout = Layout(cached, [len(row.tokens) - row.cached for row in rows], lm.device, lm.dtype)
+        states = feed(lm.base_model, self.cache, torch.tensor(ids, device=lm.device), layout)[layout.last]
+        if self.model.critic_kind == "shared" and self.model.value_head is not None:
+            for row, value in zip(rows, self.model.value_head(states).tolist(), strict=True):
+                row.value = value if not row.logps else row.value
+        for row in rows:
             row.cached = len(row.tokens)
-        return self.model.logits(hidden[torch.arange(len(active), device=device), last]).float()
+        return self.model.logits(states).float()
 
-    def _mask(self, positions: Tensor) -> Tensor:
-        """Additive mask [n, 1, Q, columns]: a token sees its own row's columns up to its own."""
-        return additive(torch.arange(self.cache.width, device=positions.device) <= positions[..., None], self.model.lm.dtype)
-
-    def _draw(self, logits: Tensor, active: Sequence[Row]) -> tuple[list[int], list[float]]:
+    def _draw(self, logits: Tensor, rows: Sequence[Row]) -> tuple[list[int], list[float]]:
         """One token for each row, from the row's own random stream, and its log-probability under the model itself."""
         logp = logits.log_softmax(-1)
         if self.sampling.temperature == 0:
             picked = logp.argmax(-1)
         else:
-            uniform = torch.tensor([row.rng.random() for row in active], device=logits.device, dtype=torch.float64)
+            uniform = torch.tensor([row.rng.random() for row in rows], device=logits.device, dtype=torch.float64)
             picked = _inverse_cdf(_filtered(logits, self.sampling), uniform)
         return picked.tolist(), logp.gather(-1, picked[:, None])[:, 0].tolist()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a new row's first `count` tokens come from."""
+
+    row: Row | None = None
+    """a row in the cache; None where there is none"""
+    count: int = 0
+    wait: bool = False
+    """whether a row that is fed now will have many more of them"""
+
+
+def _sources(new: Sequence[Row], resident: Collection[Row]) -> dict[Row, Source]:
+    """What each new row has in common with those in the cache, and whether to wait for another new one's beginning.
+
+    In the order of their tokens, the row that has most in common with another is its neighbour.
+    """
+    found: dict[Row, Source] = {}
+    known, fed = sorted((row for row in resident if row.cached), key=_tokens) if new else [], None
+    for row in sorted(new, key=_tokens):
+        most = len(row.tokens) - 1  # the last one is fed, for what comes after it
+        place = bisect.bisect(known, row.tokens, key=_tokens)
+        best = Source()
+        for other in known[max(0, place - 1) : place + 1]:
+            count = min(shared(row.tokens, other.tokens), other.cached, most)
+            best = Source(other, count) if count >= max(SHARED, best.count + 1) else best
+        if fed is not None and min(shared(row.tokens, fed.tokens), most) >= best.count + SHARED:
+            best = Source(wait=True)
+        else:
+            fed = row
+        found[row] = best
+    return found
+
+
+def _tokens(row: Row) -> list[int]:
+    return row.tokens
+
+
+def _ref(row: Row | None) -> Callable[[], Row | None]:
+    return weakref.ref(row) if row is not None else lambda: None
 
 
 def _filtered(logits: Tensor, sampling: Sampling) -> Tensor:
@@ -253,16 +290,3 @@ def _inverse_cdf(probs: Tensor, uniform: Tensor) -> Tensor:
     picked = torch.searchsorted(total, (uniform * total[:, -1])[:, None], right=True)[:, 0]
     last = probs.shape[-1] - 1 - (probs > 0).flip(-1).long().argmax(-1)
     return torch.minimum(picked, last)
-
-
-def _ref(row: Row | None) -> Callable[[], Row | None]:
-    return weakref.ref(row) if row is not None else lambda: None
-
-
-def _grow(x: Tensor, slots: int, columns: int) -> Tensor:
-    columns = max(x.shape[2], -(-columns // CACHE_GROWTH) * CACHE_GROWTH)
-    if x.shape[0] >= slots and x.shape[2] >= columns:
-        return x
-    grown = x.new_zeros(max(slots, x.shape[0]), x.shape[1], columns, x.shape[3])
-    grown[: x.shape[0], :, : x.shape[2]] = x
-    return grown

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from agents.agent import Action, Agent, History
+from agents.agent import Action, Agent, Engine, History
 from agents.generate import Row, Sampler, Sampling
 from agents.model import ActorCritic
 from agents.prompt import Prompt
@@ -47,6 +47,7 @@ class TokenAgent(Agent):
                     tokens=action.tokens[first:last],
                     logps=action.logps and action.logps[first:last],
                     closed=action.closed or last < len(starts),
+                    value=action.value if first == 0 else None,
                 )
             )
         return found
@@ -78,19 +79,28 @@ class LMAgent(TokenAgent):
 
     def act(self, histories: Sequence[History]) -> list[Action]:
         """Sample the next action of every history; see `agents.agent.Agent.act`."""
-        rows = [self._row(history) for history in histories]
-        sampled = self.sampler.extend(rows)
-        return [Action(self.decode(ids), tuple(ids), tuple(logps), self._closed(ids)) for ids, logps in sampled]
+        rows = [self.row(history) for history in histories]
+        self.sampler.extend(rows)
+        return [self.action(row) for row in rows]
+
+    def engine(self) -> LMEngine:
+        """Continuous batching; one engine at a time."""
+        return LMEngine(self)
 
     def stopping(self, stop: Callable[[str], bool]) -> LMAgent:
         """The same model and sampling with `stop`, and a cache of its own."""
         return LMAgent(self.sampler.model, self.tokenizer, self.sampling, self.name, stop)
 
+    def action(self, row: Row) -> Action:
+        """What a row's last sampled tokens are."""
+        ids = row.action
+        return Action(self.decode(ids), tuple(ids), tuple(row.logps), self._closed(ids), row.value)
+
     def _closed(self, ids: Sequence[int]) -> bool:
         """Whether the agent ended the action itself: by its closing token, or where one step was asked for."""
         return bool(ids) and (ids[-1] == self.prompt.closer or bool(self.sampler.stop and self.sampler.stop(list(ids))))
 
-    def _row(self, history: History) -> Row:
+    def row(self, history: History) -> Row:
         """The episode's row, with all that was said up to the action that is asked for."""
         row = history.memory.get("row")
         if row is None:  # the first action asked for need not be the episode's first
@@ -100,3 +110,26 @@ class LMAgent(TokenAgent):
         else:
             row.tokens += self.prompt.environment(history.turns, len(history.turns) - 1)
         return row
+
+
+class LMEngine(Engine):
+    """Continuous batching: an answered history's row is free for others, whatever they are at."""
+
+    def __init__(self, agent: LMAgent) -> None:
+        self._agent: LMAgent = agent
+        self._asked: dict[Row, History] = {}
+
+    def add_request(self, history: History) -> None:
+        """As `Engine.add_request`."""
+        row = self._agent.row(history)
+        self._asked[row] = history
+        self._agent.sampler.submit(row)
+
+    def step(self) -> list[tuple[History, Action]]:
+        """Sample one token of each."""
+        return [(self._asked.pop(row), self._agent.action(row)) for row in self._agent.sampler.step()]
+
+    def close(self) -> None:
+        """As `Engine.close`."""
+        self._asked = {}
+        self._agent.sampler.clear()

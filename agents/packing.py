@@ -76,19 +76,19 @@ class _Pack:
 
     def size(self, row: Sequence[int]) -> int:
         """Tokens with one more row."""
-        return len(self.tokens) + len(row) - _shared(self.last, row)
+        return len(self.tokens) + len(row) - shared(self.last, row)
 
     def add(self, row: Sequence[int]) -> np.ndarray:
-        shared, first = _shared(self.last, row), len(self.tokens)
-        before = self.paths[-1][0][:shared] if shared else np.empty(0, dtype=np.int64)
-        path = np.concatenate([before, np.arange(first, first + len(row) - shared)])
-        self.tokens += row[shared:]
-        self.paths.append((path, shared))
+        common, first = shared(self.last, row), len(self.tokens)
+        before = self.paths[-1][0][:common] if common else np.empty(0, dtype=np.int64)
+        path = np.concatenate([before, np.arange(first, first + len(row) - common)])
+        self.tokens += row[common:]
+        self.paths.append((path, common))
         self.last = row
         return path
 
 
-def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+def shared(one: Sequence[int], other: Sequence[int]) -> int:
     """Length of the common prefix."""
     for place, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:

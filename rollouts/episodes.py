@@ -106,12 +106,12 @@ class Episode(Generic[K]):
             before = observation
             if unfinished(self.history, segment):
                 info = {"outcome": "unparseable"}
-                self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, info=info))
+                self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, part.value, info=info))
                 self.end = End.TRUNCATED
                 return
             raw, reward, terminated, truncated, info = self.env.step(part.text)
             observation = _text(raw, self.env)
-            self.steps.append(Step(before, part.text, float(reward), part.tokens, part.logps, info=_plain(info)))
+            self.steps.append(Step(before, part.text, float(reward), part.tokens, part.logps, part.value, info=_plain(info)))
             if terminated or truncated:
                 self.end, self.final = (End.TERMINATED if terminated else End.TRUNCATED), observation
                 return

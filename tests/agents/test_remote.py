@@ -15,7 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -23,7 +22,7 @@ import envs
 from agents import checkpoint
 from agents.agent import Action, History, Turn
 from agents.checkpoint import Base
-from agents.generate import Row, Sampling
+from agents.generate import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.remote import RemoteAgent
@@ -87,9 +86,10 @@ class Served:
         if len(ids) > 400:
             return 400, {"error": {"message": f"This model's maximum context length is 400 tokens, you gave {len(ids)}"}}
         with self.lock:
-            [(sampled, logps)] = self.agent.sampler.extend([Row(np.random.default_rng(0), list(ids))])
-            closed = sampled[-1] == self.agent.prompt.closer
-            action = Action(self.agent.decode(sampled), tuple(sampled), tuple(logps), closed)
+            row = self.agent.row(History("", 0, [Turn("")]))
+            row.tokens[:] = ids
+            self.agent.sampler.extend([row])
+            action = self.agent.action(row)
         choice: dict[str, Any] = {"index": 0, "text": action.text, "finish_reason": "stop" if action.closed else "length"}
         assert action.tokens is not None and action.logps is not None
         if self.shape == "vllm":

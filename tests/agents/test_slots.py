@@ -1,0 +1,78 @@
+"""Attention in slots on small models of many families, against `transformers.generate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+from agents.generate import Row, Sampler, Sampling
+from agents.model import ActorCritic
+
+EOS = 1
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+GROUPED = SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 256}
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "Llama": ("LlamaConfig", GROUPED),
+    "Mistral": ("MistralConfig", GROUPED | {"sliding_window": 64}),
+    "Qwen2": ("Qwen2Config", GROUPED),
+    "Qwen3": ("Qwen3Config", GROUPED | {"head_dim": 8}),
+    "Gemma2": ("Gemma2Config", GROUPED | {"head_dim": 8, "sliding_window": 64, "attn_logit_softcapping": 2.0}),
+    "Gemma3": ("Gemma3TextConfig", GROUPED | {"head_dim": 8, "sliding_window": 64}),
+    "Phi3": ("Phi3Config", GROUPED),
+    "GPTNeoX": ("GPTNeoXConfig", SIZES | {"intermediate_size": 64, "max_position_embeddings": 256}),
+    "GPT2": ("GPT2Config", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}),
+}
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "Bloom": ("BloomConfig", {"hidden_size": 32, "n_layer": 2, "n_head": 4}),  # distances added to the scores
+    "Falcon": ("FalconConfig", SIZES),  # an attention of its own
+    "GptOss": ("GptOssConfig", GROUPED | {"head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2}),  # a sink
+    "Mamba": ("MambaConfig", {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}),  # no attention at all
+}
+
+
+def build(family: str, settings: dict[str, Any]) -> PreTrainedModel:
+    config = getattr(transformers, family)(vocab_size=300, pad_token_id=0, eos_token_id=EOS, bos_token_id=2, **settings)
+    torch.manual_seed(0)
+    lm = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            parameter.mul_(4.0 if parameter.ndim > 1 else 1.0)
+    return lm
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_equals_transformers(family: str) -> None:
+    """Two turns; two rows begin alike, and lengths differ."""
+    lm = build(*FAMILIES[family]).double()
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(4, 250, 3 + 5 * i).tolist() for i in range(5)]
+    prompts.append([*prompts[4][:18], 7])
+    rows = [Row(np.random.default_rng(0), list(prompt)) for prompt in prompts]
+    sampler = Sampler(ActorCritic(lm), [EOS], Sampling(temperature=0, max_new_tokens=10))
+    for _ in range(2):
+        sampler.extend(rows)
+        for row in rows:
+            prompt = torch.tensor([row.tokens[: row.start]])
+            mask = torch.ones_like(prompt)  # it would take any id 0 for padding
+            found = lm.generate(prompt, attention_mask=mask, max_new_tokens=10, do_sample=False, eos_token_id=EOS, pad_token_id=0)
+            assert row.action == found[0, row.start :].tolist()
+            row.tokens += [7, 9, 11]
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_attention_is_refused(family: str) -> None:
+    lm = build(*OTHERS[family])
+    with pytest.raises(ValueError, match=f"{family}ForCausalLM cannot be sampled from here"):
+        Sampler(ActorCritic(lm), [EOS], Sampling())
+
+
+def test_the_models_own_attention_is_back_after_a_pass() -> None:
+    lm = build(*FAMILIES["Llama"])
+    before = lm.config._attn_implementation
+    Sampler(ActorCritic(lm), [EOS], Sampling(max_new_tokens=2)).extend([Row(np.random.default_rng(0), [4, 5, 6])])
+    assert lm.config._attn_implementation == before

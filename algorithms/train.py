@@ -86,7 +86,9 @@ def train(
         if wanted and not has:
             raise ValueError(f"{method.name} has no {flag[2:].partition('-')[0]}: leave out {flag}")
     check_settings(method, config, training, validated=held_out is not None)
-    rows = list(encode_rows(log.trajectories, Prompt(policy.tokenizer), training.max_length, training.truncated))
+    # Who ended first is chance, with several workers: the same episodes are the same training.
+    episodes = sorted(log.trajectories, key=lambda trajectory: (trajectory.task, trajectory.seed))
+    rows = list(encode_rows(episodes, Prompt(policy.tokenizer), training.max_length, training.truncated))
     console.print(_describe(rows, len(log.trajectories)))
     models = Models(policy)
     if start.reference:

@@ -50,6 +50,19 @@ def episode(task: str, seed: int, reward: float, **step: Any) -> Trajectory:
     return Trajectory("MathReason-v0", task, seed, (Step("2 + 3?", f"#### {seed}\n", reward, **step),), End.TERMINATED, "expert")
 
 
+def test_the_order_of_a_log_does_not_matter(start: Path, tmp_path: Path) -> None:
+    """Who ended first is chance where several played at once; here three steps of four rows each."""
+    log = [episode(task, seed, float(seed > 2)) for task in "abc" for seed in range(4)]
+    found = []
+    for name, episodes in (("one", log), ("other", log[::-1])):
+        with LogWriter(tmp_path / name / "log.jsonl", Header("MathReason-v0", "expert")) as writer:
+            writer.append(*episodes)
+        training = Training(batch=4, lr=1e-2, critic_lr=1e-2, tracker="none")
+        train_on_log(oreo.METHOD, oreo.Config(), training, writer.path, Start(str(start)), tmp_path / name / "oreo", 0)
+        found.append(checkpoint.fingerprint(checkpoint.load_policy(tmp_path / name / "oreo").lm))
+    assert found[0] == found[1]
+
+
 def test_a_log_without_log_probabilities_says_so_where_they_count(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,18 +20,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from agents.agent import Action, Agent, History, Segment
+from agents.attention import additive, alike, windowed
 from agents.logprob import token_log_probs
-from agents.model import ActorCritic, check_packing
-from agents.packing import additive
+from agents.model import ActorCritic
 from agents.prompt import Prompt
 
 NONE = -1
 """Fills id arrays after the last token; no id of a tokenizer, where a pad token may be one that is also said."""
-
-SCORED = "cannot score several texts behind one state: give a model with full attention"
 
 Offer = Callable[[Sequence[History]], list[list[Action]]]
 """Histories whose last turn is still without an action -> the actions that each may choose from."""
@@ -168,7 +166,7 @@ def score_choices(model: ActorCritic, tokens: Tensor, choices: Tensor, per_token
     tokens = tokens[:, : int(length.max())]
     choices = choices[:, : max(1, int(count)), : max(1, int(longest))]
     real, (_, kept, longest) = choices >= 0, choices.shape
-    hidden = _hidden(model, tokens, choices[:, :, :-1], length)
+    hidden = _hidden(model.lm, tokens, choices[:, :, :-1], length)
     row = torch.arange(rows, device=tokens.device)
     state, after = hidden[row, length - 1], hidden[:, tokens.shape[1] :].unflatten(1, (kept, longest - 1))
     before = torch.cat([state[:, None, None].expand(-1, kept, 1, -1), after], 2)  # what each token was predicted from
@@ -183,7 +181,7 @@ def score_choices(model: ActorCritic, tokens: Tensor, choices: Tensor, per_token
     return scores, model.values(tokens.clamp(min=0), hidden[:, : tokens.shape[1]])[row, length - 1]
 
 
-def _hidden(model: ActorCritic, tokens: Tensor, choices: Tensor, length: Tensor) -> Tensor:
+def _hidden(lm: PreTrainedModel, tokens: Tensor, choices: Tensor, length: Tensor) -> Tensor:
     """Final hidden states [B, T + C * L, D] of states [B, T] and the choices [B, C, L] behind each."""
     (_, states), (_, count, longest) = tokens.shape, choices.shape
     ids = torch.cat([tokens, choices.flatten(1)], 1)
@@ -193,9 +191,36 @@ def _hidden(model: ActorCritic, tokens: Tensor, choices: Tensor, length: Tensor)
     owner = torch.arange(1, count + 1, device=ids.device).repeat_interleave(longest)
     owner = torch.cat([torch.zeros(states, dtype=torch.long, device=ids.device), owner])
     visible = (ids >= 0)[:, None] & (position[:, None] <= position[:, :, None]) & ((owner == 0) | (owner == owner[:, None]))
-    mask = additive(visible, model.lm.dtype)
-    found = model.lm.base_model(input_ids=ids.clamp(min=0), position_ids=position, attention_mask=mask, use_cache=False)
+    mask = additive(visible, lm.dtype)
+    found = lm.base_model(input_ids=ids.clamp(min=0), position_ids=position, attention_mask=mask, use_cache=False)
     return found.last_hidden_state
+
+
+def check_scoring(lm: PreTrainedModel) -> None:
+    """Make sure that a model computes the same of texts that share a state: some attention takes no mask, or has a window.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if windowed(lm) or not _same_scored(lm):
+        raise ValueError(
+            f"{type(lm).__name__} has windows, or takes no mask and positions of ours ({lm.config._attn_implementation} attention) "
+            "and so cannot score several texts behind one state: give a model with full attention"
+        )
+
+
+def _same_scored(lm: PreTrainedModel) -> bool:
+    """Whether two choices behind each of two states have the final states that they have alone."""
+    states, choices = [[0, 1], [2, 1, 0]], [[[2, 3], [3, 1]], [[1, 1], [0, 2]]]
+    rows = [[*state, *choice] for state, some in zip(states, choices, strict=True) for choice in some]
+    tokens = torch.tensor([[*state, NONE, NONE][:3] for state in states], device=lm.device)
+    with torch.no_grad():
+        alone = [lm.base_model(torch.tensor([row], device=lm.device), use_cache=False)[0][0, -2:] for row in rows]
+        try:
+            found = _hidden(lm, tokens, torch.tensor(choices, device=lm.device), (tokens >= 0).sum(1))
+        except (TypeError, ValueError, RuntimeError):  # what a model says that knows no such arguments
+            return False
+    return alike(found[:, tokens.shape[1] :].flatten(0, 1), torch.cat(alone))
 
 
 class ChoiceAgent(Agent):
@@ -221,7 +246,7 @@ class ChoiceAgent(Agent):
         name: str = "choice",
         batch: int = 32,
     ) -> None:
-        check_packing(model.lm, SCORED)
+        check_scoring(model.lm)
         self.model, self.encoder, self.offer = model.eval(), encoder, offer
         self.temperature, self.name, self.batch = temperature, name, batch
 

@@ -27,8 +27,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import Tensor, nn
 
 from agents.agent import Action, History, Turn, segment_of, unfinished
-from agents.choices import NONE, SCORED, ChoiceEncoder, Offer, listed, score_choices
-from agents.model import ActorCritic, check_packing
+from agents.choices import NONE, ChoiceEncoder, Offer, check_scoring, listed, score_choices
+from agents.model import ActorCritic
 
 Observation = dict[str, np.ndarray]
 CHUNK = 8
@@ -180,7 +180,7 @@ class LMFeatures(BaseFeaturesExtractor):
             raise ValueError(f"the environment observes {observation_space}: wrap it in agents.features.ChoiceView")
         if model.value_head is None:
             raise ValueError("the model has no critic: wanted ActorCritic(lm, critic='shared'), 'separate' or 'lora'")
-        check_packing(model.lm, SCORED)
+        check_scoring(model.lm)
         super().__init__(observation_space, int(observation_space["choices"].shape[0]) + 1)  # type: ignore[index]
         self.model, self.per_token = model, per_token
 

@@ -15,19 +15,21 @@ unless another one is given.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal, NamedTuple, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from agents.logprob import token_log_probs, token_log_probs_and_kl
-from agents.packing import Packing, additive, pack
+from agents.packing import Packing, feed
 
 Role = Literal["policy", "reference", "critic"]
 CriticKind = Literal["separate", "lora", "shared"]
@@ -123,8 +125,15 @@ class ActorCritic(nn.Module):
             for name, parameter in mine.items():
                 parameter.copy_(theirs[name])
 
+    def checkpoint_layers(self) -> None:
+        """From now on keep only what stands between layers for the gradient, and compute the rest again."""
+        for layer in self.modules():
+            if isinstance(layer, GradientCheckpointingLayer):
+                layer.forward = partial(self._checkpointed, layer.forward)
+
     def hidden(self, role: Role, tokens: Tensor, packing: Packing | None = None) -> Tensor:
         """Final hidden states [B, T, D] of tokens [B, T], right-padded (causal, so that padding is never seen), or packed."""
+        self._role: Role = role
         if role == "reference" and self.reference is not None:
             return _states(self.reference.base_model, tokens, packing)
         if role == "critic" and self.critic is not None:
@@ -159,6 +168,7 @@ class ActorCritic(nn.Module):
         kl: bool = False,
         value: bool = False,
         packing: Packing | None = None,
+        ref_states: Tensor | None = None,
     ) -> Scores:
         """Score a batch.
 
@@ -168,14 +178,14 @@ class ActorCritic(nn.Module):
             start: long [B, S], the position before each decision's first token.
             reference, kl, value: which of the optional scores to compute.
             packing: the tokens' layout, to be computed on in place of the padded rows.
+            ref_states: the reference's final hidden states before the agent's tokens, float [N, D], where they are known.
         """
         hidden = self.hidden("policy", tokens, packing)
         emitted = agent[:, 1:]
         states, targets = hidden[:, :-1][emitted], tokens[:, 1:][emitted]
         ref_logp = kl_at = None
         if kl:
-            with torch.no_grad():
-                ref_states = self.hidden("reference", tokens, packing)[:, :-1][emitted]
+            ref_states = self.reference_states(tokens, agent, packing) if ref_states is None else ref_states
             logp, ref_logp, kl_at = token_log_probs_and_kl(
                 states, ref_states, targets, self.logits, lambda h: self.logits(h, "reference")
             )
@@ -189,9 +199,20 @@ class ActorCritic(nn.Module):
     @torch.no_grad()
     def reference_logp(self, tokens: Tensor, agent: Tensor, packing: Packing | None = None) -> Tensor:
         """The reference's log-probability of each token that the agent emitted, float [N]; arguments as `forward`'s."""
-        emitted = agent[:, 1:]
-        states = self.hidden("reference", tokens, packing)[:, :-1][emitted]
-        return token_log_probs(states, tokens[:, 1:][emitted], lambda h: self.logits(h, "reference"))
+        states = self.reference_states(tokens, agent, packing)
+        return token_log_probs(states, tokens[:, 1:][agent[:, 1:]], lambda h: self.logits(h, "reference"))
+
+    @torch.no_grad()
+    def reference_states(self, tokens: Tensor, agent: Tensor, packing: Packing | None = None) -> Tensor:
+        """The reference's final hidden state before each token that the agent emitted, float [N, D]; arguments as `forward`'s."""
+        return self.hidden("reference", tokens, packing)[:, :-1][agent[:, 1:]]
+
+    def _checkpointed(self, forward: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        """A layer whose inside is not kept; what is computed again is so in the same role."""
+        if not torch.is_grad_enabled():
+            return forward(*given, **named)
+        role = self._role
+        return checkpoint(forward, *given, use_reentrant=False, context_fn=lambda: (nullcontext(), self._adapter(role)), **named)
 
     @contextmanager
     def _adapter(self, role: Role) -> Iterator[None]:
@@ -225,9 +246,7 @@ def _states(trunk: nn.Module, tokens: Tensor, packing: Packing | None) -> Tensor
     """Final hidden states [B, T, D] of a transformer without its output layer."""
     if packing is None:
         return trunk(input_ids=tokens, use_cache=False).last_hidden_state
-    mask = additive(packing.visible, next(trunk.parameters()).dtype)
-    found = trunk(input_ids=packing.tokens, position_ids=packing.position, attention_mask=mask, use_cache=False)
-    return packing.unpack(found.last_hidden_state)
+    return feed(trunk, packing)
 
 
 def _check_head(lm: PreTrainedModel) -> None:
@@ -241,37 +260,6 @@ def _check_head(lm: PreTrainedModel) -> None:
             f"{type(lm).__name__} changes its logits after the output layer in a way that is not known here; "
             "its log-probabilities would be wrong, so it is refused"
         )
-
-
-def check_packing(lm: PreTrainedModel, otherwise: str = "cannot be packed: leave --pack at 0") -> None:
-    """Make sure that a model computes the same on packs as on rows: some attention takes no mask, or has a window of its own.
-
-    Raises:
-        ValueError: it does not, with what it cannot do and what to do `otherwise`.
-    """
-    windows = {
-        name: size for name, size in lm.config.to_dict().items() if "window" in name and name != "max_window_layers" and size
-    }
-    kinds = set(getattr(lm.config, "layer_types", None) or ()) - {"full_attention"}
-    why = f"has windows ({windows or ', '.join(sorted(kinds))})" if windows or kinds else ""
-    why = why or ("" if _same_on_packs(lm) else f"takes no mask and positions of ours ({lm.config._attn_implementation} attention)")
-    if why:
-        raise ValueError(f"{type(lm).__name__} {why} and {otherwise}")
-
-
-def _same_on_packs(lm: PreTrainedModel) -> bool:
-    """Whether the states of three short rows are the same from a pack."""
-    rows = [[0, 1, 2], [0, 1, 3, 4], [2, 1]]
-    packing = pack(rows, width=16).to(lm.device)
-    padded = pad_sequence([torch.tensor(row, device=lm.device) for row in rows], batch_first=True)
-    there = torch.tensor([[place < len(row) for place in range(padded.shape[1])] for row in rows], device=lm.device)
-    with torch.no_grad():
-        theirs = _states(lm.base_model, padded, None)[there].float()
-        try:
-            ours = _states(lm.base_model, padded, packing)[there].float()
-        except (TypeError, ValueError, RuntimeError):  # what a model says that knows no such arguments
-            return False
-    return bool((ours - theirs).norm() < 0.05 * theirs.norm())
 
 
 def _is_critic(name: str) -> bool:

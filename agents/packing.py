@@ -1,96 +1,124 @@
-"""Rows of unequal length behind each other in place of padding, and a prefix that several of them share only once.
+"""Rows of unequal length as one sequence of tokens, without padding and with each beginning that rows share only once.
 
-Rows become paths of a tree of tokens: a token stands at its depth, sees its ancestors and nothing else, and so has the very hidden
-state that it has in its own row. What comes out of a model is laid out as rows again, so that nobody else knows of packing.
+A token's state hangs on what stands before it and on nothing else. So the layers compute one flat sequence of different beginnings;
+only attention lays it out as padded rows, for the usual causal kernels, and takes one state of each token back. What comes out of a
+model is laid out as rows again, so that nobody else knows of packing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AttentionInterface, PreTrainedModel
+
+from agents.attention import alike, attending, check_arguments, windowed
+
+NAME = "packed"
+"""What transformers calls this attention."""
 
 
 @dataclass(frozen=True)
 class Packing:
-    """B rows of at most T tokens in P packs of at most L."""
+    """B rows of at most T tokens, with N different beginnings."""
 
     tokens: Tensor
-    """ids, long [P, L]"""
+    """the last token of each beginning, long [N]"""
     position: Tensor
-    """depth of each token in its tree, long [P, L]"""
-    visible: Tensor
-    """whether a token sees another, bool [P, L, L]; padding sees itself"""
+    """its place in its rows, long [N]"""
     place: Tensor
-    """where each token of the padded rows is in the flattened packs, long [B, T]; 0 at padding"""
+    """which beginning ends at each token of the padded rows, long [B, T]; 0 at padding"""
+    home: Tensor
+    """a token of the flattened padded rows where each beginning ends, long [N]"""
 
     def to(self, device: torch.device | str) -> Packing:
         """The same packing on another device."""
         return Packing(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def unpack(self, states: Tensor) -> Tensor:
-        """States of the packs [P, L, D] -> of the rows [B, T, D]; what stands at padding says nothing."""
-        return states.flatten(0, 1).index_select(0, self.place.flatten()).unflatten(0, self.place.shape)
+        """States of the beginnings [N, ...] -> of the rows [B, T, ...]; what stands at padding says nothing."""
+        return states.index_select(0, self.place.flatten()).unflatten(0, self.place.shape)
+
+    def repack(self, states: Tensor) -> Tensor:
+        """States of the rows [B, T, ...] -> of the beginnings [N, ...]."""
+        return states.flatten(0, 1).index_select(0, self.home)
 
 
-def pack(rows: Sequence[Sequence[int]], width: int, pad: int = 0) -> Packing:
-    """Lay rows of ids out in packs of at most `width` tokens; a longer row has a pack of its own.
-
-    Rows that begin alike come next to each other; the beginning that two rows of a pack share is there once.
-    """
-    packs: list[_Pack] = []
-    homes: dict[int, tuple[int, np.ndarray]] = {}  # row -> its pack, and its tokens' places in that
+def pack(rows: Sequence[Sequence[int]]) -> Packing:
+    """Find the different beginnings of rows of ids."""
+    width, count = max(map(len, rows)), 0
+    place, home, tokens, position = np.zeros((len(rows), width), dtype=np.int64), [], [], []
+    ids, last = [np.asarray(row) for row in rows], None
+    # In sorted order, what a row shares with any before it, it shares with the last.
     for index in sorted(range(len(rows)), key=lambda index: tuple(rows[index])):
-        if not packs or packs[-1].size(rows[index]) > width:
-            packs.append(_Pack())
-        homes[index] = len(packs) - 1, packs[-1].add(rows[index])
-    length = max(len(pack.tokens) for pack in packs)
-    tokens, position = np.full((len(packs), length), pad), np.zeros((len(packs), length), dtype=np.int64)
-    visible = np.tile(np.eye(length, dtype=bool), (len(packs), 1, 1))
-    for number, one in enumerate(packs):
-        tokens[number, : len(one.tokens)] = one.tokens
-        for path, shared in one.paths:
-            position[number, path] = np.arange(len(path))
-            visible[number, path[shared:, None], path] = np.tri(len(path), dtype=bool)[shared:]
-    place = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
-    for index, (number, path) in homes.items():
-        place[index, : len(path)] = number * length + path
-    return Packing(*map(torch.from_numpy, (tokens, position, visible, place)))
+        row, common = ids[index], 0
+        if last is not None:
+            common = shared(row, ids[last])
+            place[index, :common] = place[last, :common]
+        new = np.arange(common, len(row))
+        place[index, common : len(row)] = count + new - common
+        home.append(index * width + new)
+        tokens.append(row[common:])
+        position.append(new)
+        count, last = count + len(new), index
+    return Packing(*map(torch.from_numpy, (*map(np.concatenate, (tokens, position)), place, np.concatenate(home))))
 
 
-def additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is visible, bool [B, Q, K], as the float [B, 1, Q, K] that is added to attention scores."""
-    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill(~visible, torch.finfo(dtype).min)[:, None]
+def shared(one: Sequence[int] | np.ndarray, other: Sequence[int] | np.ndarray) -> int:
+    """Length of the common beginning."""
+    length = min(len(one), len(other))
+    differs = np.asarray(one[:length]) != np.asarray(other[:length])
+    return int(differs.argmax()) if differs.any() else length
 
 
-class _Pack:
-    """A pack that is being filled, with rows in sorted order: what a row shares with any before it, it shares with the last."""
+def feed(trunk: nn.Module, packing: Packing) -> Tensor:
+    """Final states [B, T, D] of a transformer without its output layer.
 
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.paths: list[tuple[np.ndarray, int]] = []  # the places of a row's tokens, and how many of them were there before
-        self.last: Sequence[int] = ()
-
-    def size(self, row: Sequence[int]) -> int:
-        """Tokens with one more row."""
-        return len(self.tokens) + len(row) - shared(self.last, row)
-
-    def add(self, row: Sequence[int]) -> np.ndarray:
-        common, first = shared(self.last, row), len(self.tokens)
-        before = self.paths[-1][0][:common] if common else np.empty(0, dtype=np.int64)
-        path = np.concatenate([before, np.arange(first, first + len(row) - common)])
-        self.tokens += row[common:]
-        self.paths.append((path, common))
-        self.last = row
-        return path
+    Raises what a model raises that has another kind of attention: see `packs`.
+    """
+    with attending(trunk, NAME):
+        found = trunk(input_ids=packing.tokens[None], position_ids=packing.position[None], use_cache=False, packing=packing)
+    return packing.unpack(found.last_hidden_state[0])
 
 
-def shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """Length of the common prefix."""
-    for place, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return place
-    return min(len(one), len(other))
+def packs(lm: PreTrainedModel) -> bool:
+    """Whether a model computes the same on packed rows as on padded ones: some have windows, or another kind of attention."""
+    if windowed(lm):
+        return False
+    rows = [[0, 1, 2], [0, 1, 3, 4], [2, 1]]
+    padded = pad_sequence([torch.tensor(row, device=lm.device) for row in rows], batch_first=True)
+    there = torch.tensor([[place < len(row) for place in range(padded.shape[1])] for row in rows], device=lm.device)
+    with torch.no_grad():
+        theirs = lm.base_model(input_ids=padded, use_cache=False).last_hidden_state[there]
+        try:
+            ours = feed(lm.base_model, pack(rows).to(lm.device))[there]
+        except (TypeError, ValueError, RuntimeError):  # what a model says that knows no such arguments
+            return False
+    return alike(ours, theirs)
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    *,
+    packing: Packing,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Queries [1, heads, N, width], keys and values [1, key heads, N, width] -> [1, N, heads, width]."""
+    check_arguments(module, kwargs, "softcap")
+    q, k, v = (packing.unpack(x[0].transpose(0, 1)).transpose(1, 2) for x in (query, key, value))
+    out = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=k.shape[1] != q.shape[1])
+    return packing.repack(out.transpose(1, 2))[None], None
+
+
+AttentionInterface.register(NAME, _attention)

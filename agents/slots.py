@@ -17,7 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, Cache, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
-from agents.packing import additive
+from agents.attention import additive, alike, attending, check_arguments
 
 NAME = "slots"
 """What transformers calls this attention."""
@@ -147,13 +147,14 @@ def feed(trunk: nn.Module, cache: SlotCache, ids: Tensor, layout: Layout) -> Ten
 
     Raises what a model raises that has another kind of attention: see `check`.
     """
-    config: Any = trunk.config
-    usual, cache.layout = config._attn_implementation, layout
-    config._attn_implementation = NAME
+    cache.layout = layout
     try:
-        found = trunk(input_ids=ids[None], position_ids=layout.position[None], past_key_values=cache, use_cache=True, layout=layout)
+        with attending(trunk, NAME):
+            found = trunk(
+                input_ids=ids[None], position_ids=layout.position[None], past_key_values=cache, use_cache=True, layout=layout
+            )
     finally:
-        config._attn_implementation, cache.layout = usual, None
+        cache.layout = None
     return found.last_hidden_state[0]
 
 
@@ -173,8 +174,7 @@ def check(lm: PreTrainedModel) -> None:
                 ours = feed(trunk, cache, torch.tensor(ids, device=lm.device), Layout(cached, counts, lm.device, lm.dtype))
         except (TypeError, ValueError, RuntimeError, AssertionError) as error:  # what a model says that knows no such arguments
             raise ValueError(f"{_refused(lm)} ({error})") from error
-    expected = torch.stack([states[-1] for states in theirs]).float()
-    if not (ours.float() - expected).norm() < 0.05 * expected.norm():
+    if not alike(ours, torch.stack([states[-1] for states in theirs])):
         raise ValueError(_refused(lm))
 
 
@@ -198,8 +198,7 @@ def _attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Queries [1, heads, N, width] on the cache's keys and values [slots, key heads, columns, width] -> [1, N, heads, width]."""
-    if unknown := [name for name in ("s_aux", "position_bias") if kwargs.get(name) is not None]:
-        raise ValueError(f"{type(module).__name__} takes {unknown[0]}")
+    check_arguments(module, kwargs)
     groups, width = key.shape[1], value.shape[-1]
     parts = []
     for run in layout.runs:

@@ -42,11 +42,14 @@ class Accumulator:
         model: as the accelerator prepared it.
         accelerator: of this process; a step's rows are shared among all of them.
         pad: id of a padding token.
+        packed: whether the model takes packed rows.
     """
 
-    def __init__(self, method: Method, config: Any, training: Training, model: Any, accelerator: Accelerator, pad: int) -> None:
+    def __init__(
+        self, method: Method, config: Any, training: Training, model: Any, accelerator: Accelerator, pad: int, packed: bool
+    ) -> None:
         self.method, self.config, self.training = method, config, training
-        self.model, self.accelerator, self.pad = model, accelerator, pad
+        self.model, self.accelerator, self.pad, self.packed = model, accelerator, pad, packed
         self.known: ReferenceCache | None = None
         """what the reference says of rows, where it has been asked"""
 
@@ -77,10 +80,10 @@ class Accumulator:
     def batches(self, parts: Sequence[Sequence[Row]]) -> list[Batch]:
         """The micro-batches of rows that were cut, with what is known of them."""
         level, device = self.method.level(self.config), self.accelerator.device
-        found = [collate(rows, level, self.pad, self.training.pack).to(device) for rows in parts]
+        found = [collate(rows, level, self.pad, self.packed).to(device) for rows in parts]
         if self.known:
             for batch, rows in zip(found, parts, strict=True):
-                batch.ref_logp = self.known.of(rows, device)
+                self.known.fill(batch, rows)
         return found
 
     def reference_point(self, rows: Sequence[Row]) -> Tensor | None:

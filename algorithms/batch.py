@@ -43,6 +43,8 @@ class Batch:
     """the state whose value stands for the return that a limit cut off, a position, -1 where there is none; long [B]"""
     ref_logp: Tensor | None = None
     """the frozen reference's log-probability of each token of the agent, where it is known before; float [N], in row-major order"""
+    ref_states: Tensor | None = None
+    """the frozen reference's final hidden state before each token of the agent, where it is known; float [N, D]"""
     packing: Packing | None = None
     """how a model computes on the tokens; None: as they are, padded"""
 
@@ -102,12 +104,12 @@ class Row:
         return len(self.tokens)
 
 
-def collate(rows: Sequence[Row], level: Level, pad: int = 0, width: int = 0) -> Batch:
+def collate(rows: Sequence[Row], level: Level, pad: int = 0, packed: bool = False) -> Batch:
     """Rows -> a batch whose decisions are tokens, steps or whole responses.
 
     At token level a step's reward (and target) stands at its last token; a response has the sum of its rewards; what a step
-    without tokens earned is the step's before it. Process scores are added to the rewards (DQO, appendix A.1). A `width` packs the
-    tokens (`agents.packing`).
+    without tokens earned is the step's before it. Process scores are added to the rewards (DQO, appendix A.1). A `packed` batch
+    is computed without padding (`agents.packing`).
 
     Raises:
         ValueError: no rows, an unknown level, or a row without a token of the agent.
@@ -133,14 +135,8 @@ def collate(rows: Sequence[Row], level: Level, pad: int = 0, width: int = 0) -> 
         old_logp=stack(old_logp),
         sign=torch.tensor([row.sign for row in rows]) if all(row.sign is not None for row in rows) else None,
         cut_at=torch.tensor([len(row) - 1 if row.cut else -1 for row in rows]) if any(row.cut for row in rows) else None,
-        packing=_packed(rows, width, pad) if width else None,
+        packing=pack([row.tokens for row in rows]) if packed else None,
     )
-
-
-def _packed(rows: Sequence[Row], width: int, pad: int) -> Packing | None:
-    """The rows in packs, where these are no larger than the padded rows that a token budget was kept by."""
-    packing = pack([row.tokens for row in rows], width, pad)
-    return packing if packing.tokens.numel() <= len(rows) * max(map(len, rows)) else None
 
 
 def gather_decisions(scores: Tensor, batch: Batch) -> Tensor:

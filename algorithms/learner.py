@@ -25,14 +25,15 @@ from torch import Tensor
 
 from agents import checkpoint
 from agents.checkpoint import Loaded
-from agents.model import ActorCritic, check_packing
+from agents.model import ActorCritic
+from agents.packing import packs
 from algorithms.accumulator import Accumulator
 from algorithms.batch import Row
 from algorithms.faults import Faults, TrainingFault
 from algorithms.method import Method
-from algorithms.minibatch import step_rows
+from algorithms.minibatch import Draws, families, join
 from algorithms.optimizer import adamw, forget_direction
-from algorithms.reference import ReferenceCache, worth_it
+from algorithms.reference import ReferenceCache, needed, repeated
 from algorithms.runfiles import RunFiles
 from algorithms.selection import balanced
 from algorithms.training import Training
@@ -95,19 +96,22 @@ class Learner:
                     loaded.lm.float()
         set_seed(seed)
         self.accelerator = self._accelerator()
-        if (least := min(training.batch, len(self.groups))) < self.accelerator.num_processes:
-            count = self.accelerator.num_processes
+        self.draws = Draws(families(self.groups, training.by_task), training.batch, seed)
+        if self.draws.batch // training.by_task < (count := self.accelerator.num_processes):
+            what = "pairs" if method.group == 2 else "rows"
             raise ValueError(
-                f"a step of {least} {'pairs' if method.group == 2 else 'rows'} leaves some of {count} processes without any"
+                f"a step of {self.draws.batch} {what}, {training.by_task} of a task together, leaves some of {count} processes "
+                "without any: give a larger --batch, or fewer processes"
             )
         model = self._model(start.critic)
-        self.steps = max(1, training.min_steps, round(training.epochs * len(self.groups) / min(training.batch, len(self.groups))))
+        packed = all(packs(lm) for lm in (model.lm, model.reference) if lm is not None)
+        self.steps = max(1, training.min_steps, round(training.epochs * self.draws.count / self.draws.batch))
         self.alone = round(training.critic_start * self.steps) if method.value else 0  # steps in which the policy stays
         optimizer, self.schedule = adamw(model.groups(), training, self.steps, self.alone)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.step = 0
         pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))
-        self.accumulator = Accumulator(method, config, training, self.model, self.accelerator, pad)
+        self.accumulator = Accumulator(method, config, training, self.model, self.accelerator, pad, packed)
         self.faults = Faults(training.explode)
         self.stopping = Stopping(held_out.settings, self.steps, self.alone) if held_out else None
 
@@ -130,9 +134,6 @@ class Learner:
             self.training.rank,
             trunk_gradient=self.training.trunk_gradient,
         )
-        for lm in (model.lm, model.reference) if self.training.pack else ():
-            if lm is not None:
-                check_packing(lm)
         if model.critic is not None:
             model.critic.float()
         if critic is not None:
@@ -140,6 +141,8 @@ class Learner:
         if not self.method.policy:
             for parameter in model.groups()["policy"]:
                 parameter.requires_grad_(False)
+        if self.training.gradient_checkpointing:
+            model.checkpoint_layers()
         return model
 
     def run(self) -> Path:
@@ -153,10 +156,7 @@ class Learner:
         self._resume()
         if self.step:
             console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
-        met = self.steps * min(self.training.batch, len(self.groups)) * self.method.group
-        if worth_it(self.method, self.config, self.rows, met):
-            model = self.accelerator.unwrap_model(self.model)
-            self.accumulator.known = ReferenceCache(model, self.rows, self.training, self.accumulator.pad, self.accelerator)
+        self._know_reference()
         self._track_start()
         columns = bar_columns(self.method.name, "{task.fields[shown]}")
         bar = Progress(*columns, console=console, disable=not self.accelerator.is_main_process)
@@ -185,8 +185,8 @@ class Learner:
             TrainingFault: loss or gradient is infinite or NaN, or the loss exploded; the weights are as they were.
         """
         began = time.perf_counter()
-        chosen = step_rows(len(self.groups), self.training.batch, self.step, self.seed)
-        found = self._gradient([self.groups[i] for i in chosen])
+        drawn = [[self.groups[i] for i in family] for family in self.draws.step(self.step)]
+        found = self._gradient([group for family in drawn for group in join(family, self.training.micro_tokens)])
         if self.step and self.step % self._save_every == 0:
             self._save_state()  # only now: a state is good when the loss of its own weights has been seen to be
         if self.step == self.alone:
@@ -194,8 +194,18 @@ class Learner:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        tokens = sum(len(row) for i in chosen for row in self.groups[i])
+        tokens = sum(len(row) for family in drawn for group in family for row in group)
         return found | {"tokens": tokens, "tokens_per_second": tokens / (time.perf_counter() - began)}
+
+    def _know_reference(self) -> None:
+        """Ask the reference now, where the same rows are met again."""
+        kind = needed(self.method, self.config)
+        if kind and repeated(self.rows, self.steps * self.draws.batch * self.method.group):
+            folder = self.out.parent / "reference" / str(self.files.settings["reference"] or self.files.settings["start"])
+            accumulator, model = self.accumulator, self.accelerator.unwrap_model(self.model)
+            accumulator.known = ReferenceCache(
+                folder, kind, model, self.rows, self.training, accumulator.pad, accumulator.packed, self.accelerator
+            )
 
     def _gradient(self, groups: Sequence[Sequence[Row]]) -> dict[str, float]:
         """Leave the clipped gradient of the loss of some examples, seen to be sound, in the parameters; its metrics."""

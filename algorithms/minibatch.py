@@ -14,12 +14,57 @@ from algorithms.batch import Batch, Outputs, Row, gather_decisions, row_mean
 from algorithms.method import Method
 
 
-def step_rows(count: int, batch: int, step: int, seed: int) -> np.ndarray:
-    """The rows of one optimiser step: a fixed number out of one fresh permutation after another; long [min(batch, count)]."""
-    batch = min(batch, count)
-    places = np.arange(step * batch, (step + 1) * batch)
-    epochs = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in set((places // count).tolist())}
-    return np.array([epochs[place // count][place % count] for place in places.tolist()])
+class Draws:
+    """The examples of each optimiser step: a fixed number out of one fresh permutation after another.
+
+    Args:
+        families: the examples that are drawn together, so far as a step has room for them; each example is in one of them.
+        batch: examples a step, at most all that there are.
+        seed: of the permutations.
+    """
+
+    def __init__(self, families: Sequence[Sequence[int]], batch: int, seed: int) -> None:
+        self.families, self.seed = families, seed
+        self.count = sum(map(len, families))
+        self.batch = min(batch, self.count)
+        self._epochs: dict[int, list[tuple[int, int]]] = {}
+
+    def step(self, step: int) -> list[list[int]]:
+        """The examples of a step, those of a family in one list."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for place in range(step * self.batch, (step + 1) * self.batch):
+            epoch, rest = divmod(place, self.count)
+            family, example = self._order(epoch)[rest]
+            found.setdefault((epoch, family), []).append(example)
+        return list(found.values())
+
+    def _order(self, epoch: int) -> list[tuple[int, int]]:
+        """An epoch's examples, each with its family; a step may be of several epochs, the last one first met is kept."""
+        if epoch not in self._epochs:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.families)).tolist()
+            kept = {epoch - 1: self._epochs[epoch - 1]} if epoch - 1 in self._epochs else {}
+            self._epochs = kept | {epoch: [(family, example) for family in order for example in self.families[family]]}
+        return self._epochs[epoch]
+
+
+def families(groups: Sequence[Sequence[Row]], size: int) -> list[list[int]]:
+    """The examples of each task, `size` at a time, in their order."""
+    by_task: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        by_task.setdefault(group[0].task, []).append(index)
+    return [some[first : first + size] for some in by_task.values() for first in range(0, len(some), size)]
+
+
+def join(groups: Sequence[Sequence[Row]], budget: int) -> list[list[Row]]:
+    """Groups behind each other, in as few as `budget` tokens with padding allow."""
+    found: list[list[Row]] = []
+    for group in groups:
+        rows = [*(found[-1] if found else ()), *group]
+        if found and len(rows) * max(map(len, rows)) <= budget:
+            found[-1] = rows
+        else:
+            found.append(list(group))
+    return found
 
 
 def cut(groups: Sequence[Sequence[Row]], budget: int) -> list[list[Row]]:
@@ -43,7 +88,8 @@ def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config
     # V is read at the cuts too, as if they were the states of one more decision.
     start = batch.start if batch.cut_at is None else torch.cat([batch.start, batch.cut_at.clamp(min=0)[:, None]], 1)
     wanted = {"reference": method.reference and batch.ref_logp is None, "kl": exact, "value": method.value}
-    scores: Scores = model(batch.tokens, batch.decision >= 0, start, **wanted, packing=batch.packing)
+    known = {"packing": batch.packing, "ref_states": batch.ref_states}
+    scores: Scores = model(batch.tokens, batch.decision >= 0, start, **wanted, **known)
     kl, ref_logp = scores.kl, scores.ref_logp if batch.ref_logp is None else batch.ref_logp
     if kind == "k3":
         assert ref_logp is not None  # a learner with a KL has a reference

@@ -16,7 +16,7 @@ def adamw(groups: Mapping[str, list[nn.Parameter]], training: Training, steps: i
     """The optimiser of the parameters of `policy` and `critic`, and its schedule: the policy waits for the first `alone` steps."""
     rates, waits = {"policy": training.lr, "critic": training.critic_lr}, {"policy": alone, "critic": 0}
     owned = [{"params": params, "lr": rates[name], "name": name} for name, params in groups.items()]
-    optimizer = AdamW(owned, betas=(0.9, 0.95), weight_decay=training.weight_decay)
+    optimizer = AdamW(owned, betas=(0.9, 0.95), weight_decay=training.weight_decay, fused=True)
     shares = [lambda step, wait=waits[name]: rate(step - wait, steps - wait, training.warmup) for name in groups]
     return optimizer, LambdaLR(optimizer, shares)
 

@@ -1,56 +1,161 @@
-"""What the frozen reference says of rows that training meets more than once, asked once."""
+"""What the frozen reference says of rows that training meets more than once, asked once and kept on the disk.
+
+A log-probability takes 4 bytes a token. An exact KL needs a whole distribution at each; of that the reference's final hidden state
+is kept (width times the bytes of its type, a hundredth of the distribution) and projected anew each time.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from rich.progress import Progress
 from torch import Tensor
 
 from agents.model import ActorCritic
-from algorithms.batch import Row, collate
+from algorithms.batch import Batch, Row, collate
 from algorithms.method import Method
 from algorithms.minibatch import cut
 from algorithms.training import Training
 from rollouts.progress import bar_columns, console
 
-Key = tuple[tuple[int, ...], tuple[int, ...]]
+Kind = Literal["logp", "states"]
+DIGEST = 16
+"""Bytes of a row's key."""
+
+
+class Place(NamedTuple):
+    """Where a row's tokens are."""
+
+    file: np.ndarray
+    """[tokens] log-probabilities, or [tokens, D] states"""
+    start: int
+    count: int
 
 
 class ReferenceCache:
-    """log pi_ref of the agent's tokens of every row; identical rows are asked for once, and each process asks for its share."""
+    """log pi_ref of the agent's tokens of every row, or the reference's states before them.
 
-    def __init__(self, model: ActorCritic, rows: Sequence[Row], training: Training, pad: int, accelerator: Accelerator) -> None:
-        mine = _distinct(rows)[accelerator.process_index :: accelerator.num_processes]
-        found: list[tuple[Key, Tensor]] = []
+    Identical rows are asked for once, each process asks for its share, and what is in the folder already is not asked for again:
+    it may be of a run that was stopped, or of another learner's on the same rows.
+
+    Args:
+        folder: of this reference, and of nothing else but it.
+        kind: what is kept.
+        model: the model whose reference is asked.
+        rows: all rows that training meets.
+        training: how many tokens at once.
+        pad: id of a padding token.
+        packed: whether the model takes packed rows.
+        accelerator: of this process.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        kind: Kind,
+        model: ActorCritic,
+        rows: Sequence[Row],
+        training: Training,
+        pad: int,
+        packed: bool,
+        accelerator: Accelerator,
+    ) -> None:
+        self.folder, self.kind = folder / f"{kind}-{training.precision}", kind
+        self.places: dict[bytes, Place] = {}
+        self._open()
+        distinct = {key: row for row in rows if (key := _key(row)) not in self.places}
+        accelerator.wait_for_everyone()  # nobody writes before all have seen the same
+        mine = list(distinct.values())[accelerator.process_index :: accelerator.num_processes]
+        if mine:
+            self._write(model, mine, training, pad, packed, accelerator)
+        accelerator.wait_for_everyone()
+        self._open()
+
+    def fill(self, batch: Batch, rows: Sequence[Row]) -> None:
+        """Put what is known of a batch's rows into it; nothing where a row is none of those that were asked for."""
+        found = [self.places.get(_key(row)) for row in rows]
+        if any(place is None for place in found):
+            return
+        parts = [torch.from_numpy(p.file[p.start : p.start + p.count].copy()) for p in found if p is not None]
+        known = torch.cat(parts).to(batch.tokens.device)
+        if self.kind == "logp":
+            batch.ref_logp = known
+        else:
+            batch.ref_states = known.view(torch.bfloat16) if known.dtype is torch.int16 else known
+
+    def _open(self) -> None:
+        """Map what the folder holds."""
+        for keys in sorted(self.folder.glob("*.keys.npy")):
+            file = np.load(keys.with_name(keys.name.replace(".keys", "")), mmap_mode="r", allow_pickle=False)
+            index = np.load(keys, allow_pickle=False)
+            start = 0
+            for digest, count in zip(index["key"], index["count"].tolist(), strict=True):
+                self.places[digest.tobytes()] = Place(file, start, count)
+                start += count
+
+    def _write(
+        self, model: ActorCritic, rows: Sequence[Row], training: Training, pad: int, packed: bool, accelerator: Accelerator
+    ) -> None:
+        """Ask for rows; the file is written aside and named when it is whole, its keys last."""
+        parts = cut([[row] for row in rows], training.micro_tokens)
+        index = np.array(
+            [(np.frombuffer(_key(row), np.uint8), _own(row)) for part in parts for row in part],
+            dtype=[("key", np.uint8, DIGEST), ("count", np.int64)],
+        )
+        name = hashlib.blake2b(index.tobytes(), digest_size=8).hexdigest()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        aside, done = (self.folder / f"{name}.{end}" for end in ("part", "npy"))
+        file, start = None, 0
         bar = Progress(*bar_columns("reference", "batches"), console=console, disable=not accelerator.is_main_process)
         with bar, torch.no_grad(), accelerator.autocast():
-            for part in bar.track(cut([[row] for row in mine], training.micro_tokens)):
-                batch = collate(part, "token", pad, training.pack).to(accelerator.device)
-                logp = model.reference_logp(batch.tokens, batch.decision >= 0, batch.packing).cpu()
-                counts = [sum(step >= 0 for step in row.step) for row in part]
-                found += zip(map(_key, part), logp.split(counts), strict=True)
-        self.known: dict[Key, Tensor] = dict(gather_object(found))
+            for part in bar.track(parts):
+                batch = collate(part, "token", pad, packed).to(accelerator.device)
+                found = self._ask(model, batch).cpu()
+                array = (found.view(torch.int16) if found.dtype is torch.bfloat16 else found).numpy()
+                if file is None:
+                    shape = (int(index["count"].sum()), *array.shape[1:])
+                    file = np.lib.format.open_memmap(aside, mode="w+", dtype=array.dtype, shape=shape)
+                file[start : start + len(array)] = array
+                start += len(array)
+        assert file is not None
+        file.flush()
+        os.replace(aside, done)
+        with open(aside, "wb") as keys:
+            np.save(keys, index, allow_pickle=False)
+        os.replace(aside, self.folder / f"{name}.keys.npy")
 
-    def of(self, rows: Sequence[Row], device: torch.device) -> Tensor | None:
-        """The agent's tokens [N] of a batch of rows, in row-major order; None where a row is none of those that were asked for."""
-        found = [self.known.get(_key(row)) for row in rows]
-        return None if any(logp is None for logp in found) else torch.cat([x for x in found if x is not None]).to(device)
-
-
-def worth_it(method: Method, config: Any, rows: Sequence[Row], met: int) -> bool:
-    """Whether the loss asks for the same tokens again and again, with `met` rows in the whole training, and for no distribution."""
-    return method.reference and method.kl(config) != "exact" and round(met / len(_distinct(rows))) > 1
-
-
-def _distinct(rows: Sequence[Row]) -> list[Row]:
-    """One of each kind of rows that are equal to the reference."""
-    return list({_key(row): row for row in rows}.values())
+    def _ask(self, model: ActorCritic, batch: Batch) -> Tensor:
+        ask = model.reference_logp if self.kind == "logp" else model.reference_states
+        return ask(batch.tokens, batch.decision >= 0, batch.packing)
 
 
-def _key(row: Row) -> Key:
-    return row.tokens, row.step
+def needed(method: Method, config: Any) -> Kind | None:
+    """What a learner asks of the reference."""
+    if not method.reference:
+        return None
+    return "states" if method.kl(config) == "exact" else "logp"
+
+
+def repeated(rows: Sequence[Row], met: int) -> bool:
+    """Whether training meets the same rows again and again, with `met` rows in all of it."""
+    return round(met / len(set(map(_key, rows)))) > 1
+
+
+def _own(row: Row) -> int:
+    """The number of the agent's tokens."""
+    return sum(step >= 0 for step in row.step)
+
+
+def _key(row: Row) -> bytes:
+    """What is equal for rows that are equal to the reference."""
+    digest = hashlib.blake2b(digest_size=DIGEST)
+    digest.update(np.asarray(row.tokens, np.int64).tobytes())
+    digest.update((np.asarray(row.step) >= 0).tobytes())
+    return digest.digest()

@@ -24,10 +24,12 @@ class Training:
     """at least so many optimiser steps: a small log is passed over more often"""
     batch: int = 128
     """rows per optimiser step"""
+    by_task: int = 1
+    """so many rows (or pairs) of a task are drawn together, and what they begin with is computed once"""
     micro_tokens: int = 16384
     """most tokens (padding included) of one forward pass"""
-    pack: int = 0
-    """rows of unequal length share packs of so many tokens, and a prefix that they have in common is computed once; 0: padding"""
+    gradient_checkpointing: bool = False
+    """keep only what stands between layers, and compute the rest again for the gradient: less memory, a third more time"""
     max_length: int = 2048
     """longest row; longer ones keep their first whole steps"""
     truncated: Truncated = "zero"
@@ -61,6 +63,7 @@ class Training:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a number that makes no sense."""
-        check_ranges(self, **dict.fromkeys(("batch", "micro_tokens", "save_every", "explode"), (1, FINITE)), max_length=(2, FINITE))
-        several = ("pack", "lr", "critic_lr", "epochs", "min_steps", "balance", "weight_decay", "rank", "clip")
+        positive = ("batch", "by_task", "micro_tokens", "save_every", "explode")
+        check_ranges(self, **dict.fromkeys(positive, (1, FINITE)), max_length=(2, FINITE))
+        several = ("lr", "critic_lr", "epochs", "min_steps", "balance", "weight_decay", "rank", "clip")
         check_ranges(self, **dict.fromkeys(several, (0, FINITE)), warmup=(0, 1), critic_start=(0, 1), trunk_gradient=(0, FINITE))

@@ -9,7 +9,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from algorithms import dpo, dqo, dro, kto, oreo, sft
 from algorithms.batch import collate
 from algorithms.method import Method
-from algorithms.minibatch import compute_outputs, cut, step_rows
+from algorithms.minibatch import Draws, compute_outputs, cut
 from algorithms.selection import mismatched
 from tests.algorithms.test_learner import gradients, learner, rows, shaken
 
@@ -30,7 +30,7 @@ def test_accumulation_is_exact_for_unequal_lengths(
 ) -> None:
     """One pass over 8 examples, and micro-batches of different numbers of rows: the same gradient, KTO's z included."""
     budget = 40
-    assert len({len(part) for part in cut([[rows(24)[i]] for i in step_rows(24, 8, 0, 0)], budget)}) > 1
+    assert len({len(part) for part in cut([[rows(24)[i]] for (i,) in Draws([[i] for i in range(24)], 8, 0).step(0)], budget)}) > 1
     whole, parts = (
         shaken(learner(method, small_lm, tokenizer, tmp_path, config, micro_tokens=b, clip=1e9)) for b in (10_000, budget)
     )
@@ -41,18 +41,16 @@ def test_accumulation_is_exact_for_unequal_lengths(
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("method", "config"), LEARNERS, ids=lambda x: getattr(x, "name", ""))
 def test_a_step_on_packs_moves_the_weights_as_a_step_on_rows(
-    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, method: Method, config: object
 ) -> None:
-    """--pack through the whole loop, KTO's other pass included."""
-    learners = [
-        shaken(learner(kto.METHOD, small_lm, tokenizer, tmp_path, micro_tokens=100, clip=1e9, pack=width)) for width in (0, 64)
-    ]
-    packs = [[batch.packing is not None for batch in one.accumulator.batches([one.rows[:4], one.rows[4:8]])] for one in learners]
-    assert packs == [[False, False], [True, True]]
-    padded, packed = map(gradients, learners)
-    assert max(gradient.abs().max() for gradient in padded) > 1e-4
-    for one, other in zip(padded, packed, strict=True):
+    """Through the whole loop, KTO's other pass included."""
+    packed, padded = (shaken(learner(method, small_lm, tokenizer, tmp_path, config, micro_tokens=100, clip=1e9)) for _ in range(2))
+    padded.accumulator.packed = False
+    found, expected = gradients(packed), gradients(padded)
+    assert max(gradient.abs().max() for gradient in expected) > 1e-4
+    for one, other in zip(expected, found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -28,7 +29,7 @@ from algorithms import dpo, dqo, dro, dvo, kto, oreo, sft, step_dpo, value
 from algorithms.batch import Batch, Outputs, Row, collate, gather_decisions
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs
-from algorithms.reference import ReferenceCache
+from algorithms.reference import ReferenceCache, needed
 from algorithms.returns import lambda_return, literal_lambda_return, next_decision
 from algorithms.training import Training
 
@@ -314,14 +315,13 @@ def test_chunks_of_the_vocabulary_pass_change_nothing(
     torch.testing.assert_close(gradient_of(chunked, model), gradient_of(whole, model), **EXACT)
 
 
-@pytest.mark.parametrize("width", [1, 16, 64], ids=lambda width: f"width-{width}")
 @every_method
-def test_packed_rows_equal_padded_ones(small_lm: LlamaForCausalLM, method: Method, config: Any, width: int) -> None:
-    """A pack for every row, packs of several, all rows in one: what they share, computed once, learns from all that follows it."""
+def test_packed_rows_equal_padded_ones(small_lm: LlamaForCausalLM, method: Method, config: Any) -> None:
+    """What rows share, computed once, learns from all that follows it."""
     model = float64_model(small_lm)
     padded = batch_of(ROWS, method, config)
-    packed = collate(ROWS, method.level(config), width=width)
-    assert packed.packing is not None and len(packed.packing.tokens) == {1: 4, 16: 2, 64: 1}[width]
+    packed = collate(ROWS, method.level(config), packed=True)
+    assert packed.packing is not None and len(packed.packing.tokens) < sum(map(len, ROWS))
     one, other = (loss_of(model, batch, method, config) for batch in (padded, packed))
     torch.testing.assert_close(other, one, **EXACT)
     torch.testing.assert_close(gradient_of(other, model), gradient_of(one, model), **EXACT)
@@ -333,17 +333,17 @@ def test_packed_rows_equal_padded_ones_for_every_critic(small_lm: LlamaForCausal
     with torch.no_grad():
         for parameter in (p for members in model.groups().values() for p in members):
             parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = [loss_of(model, collate(ROWS, "token", width=width), oreo.METHOD, oreo.Config()) for width in (0, 64)]
+    found = [loss_of(model, collate(ROWS, "token", packed=packed), oreo.METHOD, oreo.Config()) for packed in (False, True)]
     torch.testing.assert_close(found[1], found[0], **EXACT)
     torch.testing.assert_close(*(gradient_of(loss, model) for loss in found), **EXACT)
 
 
-@pytest.mark.parametrize("width", [0, 64])
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("level", ["token", "step", "response"])
-def test_the_value_at_a_cut_is_the_state_after_the_row(small_lm: LlamaForCausalLM, level: Any, width: int) -> None:
+def test_the_value_at_a_cut_is_the_state_after_the_row(small_lm: LlamaForCausalLM, level: Any, packed: bool) -> None:
     model = float64_model(small_lm)
     rows = [replace(row, cut=row.task == "a") for row in ROWS]
-    outputs = compute_outputs(model, collate(rows, level, width=width), dqo.METHOD, dqo.Config())
+    outputs = compute_outputs(model, collate(rows, level, packed=packed), dqo.METHOD, dqo.Config())
     with torch.no_grad():
         expected = [model.values(torch.tensor([row.tokens]))[0, -1] if row.cut else torch.zeros(()) for row in rows]
     torch.testing.assert_close(outputs.cut_value, torch.stack(expected).double(), **EXACT)
@@ -351,16 +351,21 @@ def test_the_value_at_a_cut_is_the_state_after_the_row(small_lm: LlamaForCausalL
     torch.testing.assert_close(outputs.value, plain.value, **EXACT)
 
 
-@pytest.mark.parametrize(("method", "config"), [(m, c) for m, c in METHODS if m.reference and m.kl(c) != "exact"])
-def test_a_known_reference_equals_one_that_is_asked(small_lm: LlamaForCausalLM, method: Method, config: Any) -> None:
-    """Log-probabilities of the reference from before the step, row by row, and from its own forward pass."""
+@pytest.mark.parametrize(("method", "config"), [(m, c) for m, c in METHODS if m.reference])
+def test_a_known_reference_equals_one_that_is_asked(
+    small_lm: LlamaForCausalLM, tmp_path: Path, method: Method, config: Any
+) -> None:
+    """Log-probabilities or states of the reference from before the step, row by row, and from its own forward pass."""
     model = float64_model(small_lm)
     batch = batch_of(ROWS, method, config)
     asked = loss_of(model, batch, method, config)
-    known = ReferenceCache(model, ROWS[::-1], Training(micro_tokens=12), 0, Accelerator(cpu=True))
-    batch.ref_logp = known.of(ROWS, torch.device("cpu"))
-    assert batch.ref_logp is not None
-    model.reference = None  # whoever asks it now gets the policy
+    kind, training = needed(method, config), Training(micro_tokens=12)
+    assert kind
+    known = ReferenceCache(tmp_path, kind, model, ROWS[::-1], training, 0, True, Accelerator(cpu=True))
+    known.fill(batch, ROWS)
+    assert (batch.ref_logp is None) == (kind == "states") == (batch.ref_states is not None)
+    monkey = model.hidden
+    model.hidden = lambda role, *given: monkey(role, *given) if role != "reference" else 1 / 0  # type: ignore[method-assign]
     found = loss_of(model, batch, method, config)
     torch.testing.assert_close(found, asked, **EXACT)
     torch.testing.assert_close(gradient_of(found, model), gradient_of(asked, model), **EXACT)

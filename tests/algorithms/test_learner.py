@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.checkpoint import Base, Loaded, load, save
@@ -23,7 +25,7 @@ from algorithms.batch import Batch, Outputs, Row, collate
 from algorithms.faults import TrainingFault
 from algorithms.learner import Learner, Models
 from algorithms.method import Method
-from algorithms.minibatch import compute_outputs, cut, k3, step_rows
+from algorithms.minibatch import Draws, compute_outputs, cut, families, join, k3
 from algorithms.training import Training
 from algorithms.validation import HeldOut, Validation
 
@@ -76,13 +78,15 @@ def shaken(learner: Learner) -> Learner:
 
 
 @pytest.mark.parametrize("which", ["policy", "reference"])
-def test_a_model_that_cannot_be_packed_is_refused(
+def test_a_model_that_cannot_be_packed_is_padded(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, which: str
 ) -> None:
-    other = copy.deepcopy(small_lm)
+    plain, other = (learner(oreo.METHOD, small_lm, tokenizer, tmp_path), copy.deepcopy(small_lm))
     (small_lm if which == "policy" else other).config.sliding_window = 8
-    with pytest.raises(ValueError, match=r"has windows .*8.* and cannot be packed"):
-        learner(oreo.METHOD, small_lm, tokenizer, tmp_path, reference=Loaded(other, tokenizer, Base("b", "f")), pack=64)
+    made = learner(oreo.METHOD, small_lm, tokenizer, tmp_path, reference=Loaded(other, tokenizer, Base("b", "f")))
+    (packed,), (padded,) = (one.accumulator.batches([rows(3)]) for one in (plain, made))
+    assert packed.packing is not None
+    assert padded.packing is None
 
 
 def test_the_k3_estimate_of_the_kl(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
@@ -101,12 +105,42 @@ def test_the_k3_estimate_of_the_kl(small_lm: LlamaForCausalLM, tokenizer: PreTra
 
 def test_every_step_draws_a_fixed_number_of_rows_and_every_epoch_all() -> None:
     """20 rows, 6 a step: ten steps are three epochs; a step may lie in two of them."""
-    drawn = [step_rows(20, 6, step, seed=1) for step in range(10)]
+    draws = Draws([[i] for i in range(20)], 6, seed=1)
+    drawn = [[i for family in draws.step(step) for i in family] for step in range(10)]
     assert [len(chosen) for chosen in drawn] == [6] * 10
     epochs = np.concatenate(drawn).reshape(3, 20)
     assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
     assert not np.array_equal(epochs[0], epochs[1])
-    assert sorted(step_rows(4, 6, 0, seed=0)) == [0, 1, 2, 3]
+    assert sorted(Draws([[0], [1], [2], [3]], 6, seed=0).step(0)) == [[0], [1], [2], [3]]
+
+
+def test_families_are_drawn_together() -> None:
+    """Three a task: of 7 rows of a and 2 of b two families of three, one of one and one of two; a step's end may part one."""
+    groups = [[Row((1,), (0,), (0.0,), task=task)] for task in "aabaaabaa"]
+    found = families(groups, 3)
+    assert found == [[0, 1, 3], [4, 5, 7], [8], [2, 6]]
+    draws = Draws(found, 3, seed=0)
+    order = [family for step in range(3) for family in draws.step(step)]
+    flat = [i for family in order for i in family]
+    assert sorted(flat) == list(range(9))
+    assert all([flat.index(i) - flat.index(family[0]) for i in family] == list(range(len(family))) for family in found)
+    assert all(any(set(part) <= set(family) for family in found) for part in order)
+
+
+def test_a_step_that_was_stopped_is_drawn_again() -> None:
+    """By a process that went on there, without the steps before it."""
+    one, other = (Draws([[i] for i in range(20)], 6, seed=1) for _ in range(2))
+    drawn = [one.step(step) for step in range(8)]
+    assert other.step(7) == drawn[7]
+    assert one.step(2) == drawn[2]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 30))
+def test_groups_are_joined_up_to_the_budget(lengths: list[int], budget: int) -> None:
+    groups = [[Row((1,) * length, (0,) * length, (0.0,), seed=i)] for i, length in enumerate(lengths)]
+    joined = join(groups, budget)
+    assert [row for rows in joined for row in rows] == [row for group in groups for row in group]
+    assert all(len(rows) == 1 or len(rows) * max(map(len, rows)) <= budget for rows in joined)
 
 
 def test_cut_keeps_to_the_budget_and_sorts() -> None:
@@ -527,7 +561,7 @@ from algorithms.batch import Row
 from algorithms.faults import TrainingFault
 from algorithms.job import leave
 from algorithms.learner import Learner, Models
-from algorithms.minibatch import step_rows
+from algorithms.minibatch import Draws
 from algorithms.training import Training
 sys.path.insert(0, sys.argv[3])
 from test_learner import rows
@@ -545,7 +579,7 @@ alone = [long, Row((8,) + (9,) * 6, (-1,) + (0,) * 6, (0.0,), task="b")]
 train(kto.METHOD, alone, "alone")
 
 # Rewards that no loss bears, of the one row of an eighth that the second process has.
-chosen = step_rows(24, 8, 0, 0)
+chosen = [i for (i,) in Draws([[i] for i in range(24)], 8, 0).step(0)]
 spoilt = [replace(row, task=f"task {i}") for i, row in enumerate(rows(24))]
 spoilt[chosen[1]] = replace(spoilt[chosen[1]], task="spoilt", reward=(0.0, float("nan")))
 try:

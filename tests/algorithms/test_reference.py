@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.checkpoint import load
 from agents.model import ActorCritic
-from algorithms import dqo, dro, kto, oreo
+from algorithms import dqo, dro, kto, oreo, sft
 from algorithms import learner as learner_module
-from algorithms.batch import Row
+from algorithms.batch import Row, collate
 from algorithms.method import Method
+from algorithms.reference import ReferenceCache
 from algorithms.selection import mismatched
+from algorithms.training import Training
 from tests.algorithms.test_learner import learner
 
 
@@ -24,29 +27,32 @@ from tests.algorithms.test_learner import learner
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tokens the reference was asked for, call by call."""
     counts: list[int] = []
-    ask = ActorCritic.reference_logp
+    ask = ActorCritic.reference_states
 
     def counted(self: ActorCritic, *args: Any) -> Tensor:
         found = ask(self, *args)
         counts.append(len(found))
         return found
 
-    monkeypatch.setattr(ActorCritic, "reference_logp", counted)
+    monkeypatch.setattr(ActorCritic, "reference_states", counted)
     return counts
 
 
+@pytest.mark.parametrize("method", [dro.METHOD, oreo.METHOD], ids=lambda method: method.name)
 def test_three_passes_ask_the_reference_once_and_train_as_if_they_always_did(
     small_lm: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     tmp_path: Path,
     asked: list[int],
     monkeypatch: pytest.MonkeyPatch,
+    method: Method,
 ) -> None:
-    found = learner(dro.METHOD, small_lm, tokenizer, tmp_path / "known", epochs=3, micro_tokens=100)
+    """Log-probabilities, and states for an exact KL."""
+    found = learner(method, small_lm, tokenizer, tmp_path / "known", epochs=3, micro_tokens=100)
     found.run()
     assert sum(asked) == agent_tokens(found.rows)
-    other = learner(dro.METHOD, small_lm, tokenizer, tmp_path / "asked", epochs=3, micro_tokens=100)
-    monkeypatch.setattr(learner_module, "worth_it", lambda *_: False)
+    other = learner(method, small_lm, tokenizer, tmp_path / "asked", epochs=3, micro_tokens=100)
+    monkeypatch.setattr(learner_module, "repeated", lambda *_: False)
     asked.clear()
     other.run()
     assert sum(asked) == 3 * agent_tokens(other.rows)
@@ -57,8 +63,8 @@ def test_three_passes_ask_the_reference_once_and_train_as_if_they_always_did(
 
 @pytest.mark.parametrize(
     ("method", "config", "epochs"),
-    [(dqo.METHOD, dqo.Config(), 1), (oreo.METHOD, oreo.Config(), 3), (oreo.METHOD, oreo.Config(kl=0.0), 1)],
-    ids=["one pass", "exact KL", "one pass without KL"],
+    [(dqo.METHOD, dqo.Config(), 1), (oreo.METHOD, oreo.Config(), 1), (sft.METHOD, sft.Config(), 3)],
+    ids=["one pass", "one pass, exact KL", "no reference"],
 )
 def test_nothing_is_asked_before_training_where_it_saves_nothing(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, method: Method, config: Any, epochs: int
@@ -66,6 +72,53 @@ def test_nothing_is_asked_before_training_where_it_saves_nothing(
     found = learner(method, small_lm, tokenizer, tmp_path, config, epochs=epochs)
     found.run()
     assert found.accumulator.known is None
+
+
+def test_what_another_run_asked_is_not_asked_again(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, asked: list[int]
+) -> None:
+    """Of the same reference, in the same folder; a row that is new is asked for."""
+    for method, expected in ((dro.METHOD, True), (dqo.METHOD, False)):
+        asked.clear()
+        learner(method, small_lm, tokenizer, tmp_path, epochs=2)._know_reference()
+        assert bool(asked) is expected
+    model, known = ActorCritic(small_lm, reference=True), Row((5, 6, 7), (-1, 0, 0), (1.0,))
+    for batch_rows, tokens in (([known], 2), ([known, Row((5, 6, 8), (-1, 0, 0), (1.0,))], 2), ([known], 0)):
+        asked.clear()
+        ReferenceCache(tmp_path / "folder", "logp", model, batch_rows, Training(), 0, True, Accelerator(cpu=True))
+        assert sum(asked) == tokens
+
+
+def test_another_reference_is_asked(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, asked: list[int]
+) -> None:
+    learner(dro.METHOD, small_lm, tokenizer, tmp_path, epochs=2)._know_reference()
+    asked.clear()
+    small_lm.lm_head.weight.data += 0.1
+    learner(dro.METHOD, small_lm, tokenizer, tmp_path, epochs=2)._know_reference()
+    assert asked
+
+
+def test_a_file_that_was_not_finished_is_not_read(small_lm: LlamaForCausalLM, tmp_path: Path, asked: list[int]) -> None:
+    """A run that is killed leaves a file without keys, or one that has not its name yet."""
+    model, rows = ActorCritic(small_lm, reference=True), [Row((5, 6, 7), (-1, 0, 0), (1.0,))]
+    for _ in range(2):
+        asked.clear()
+        known = ReferenceCache(tmp_path, "logp", model, rows, Training(), 0, True, Accelerator(cpu=True))
+        assert sum(asked) == 2
+        (keys,) = tmp_path.glob("*/*.keys.npy")
+        keys.unlink()
+    batch = collate(rows, "token")
+    known.fill(batch, rows)
+    torch.testing.assert_close(batch.ref_logp, model.reference_logp(batch.tokens, batch.decision >= 0))
+
+
+def test_states_in_bfloat16_stay_so(small_lm: LlamaForCausalLM, tmp_path: Path) -> None:
+    model, rows = ActorCritic(small_lm.bfloat16(), reference=True), [Row((5, 6, 7), (-1, 0, 0), (1.0,))]
+    batch = collate(rows, "token")
+    ReferenceCache(tmp_path, "states", model, rows, Training(), 0, True, Accelerator(cpu=True)).fill(batch, rows)
+    assert batch.ref_states is not None and batch.ref_states.dtype is torch.bfloat16
+    torch.testing.assert_close(batch.ref_states, model.reference_states(batch.tokens, batch.decision >= 0))
 
 
 def test_rows_that_are_made_on_the_way_are_asked_for_then(

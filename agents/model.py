@@ -28,6 +28,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from agents.attention import attending
 from agents.logprob import token_log_probs, token_log_probs_and_kl
 from agents.packing import Packing, feed
 
@@ -133,13 +134,13 @@ class ActorCritic(nn.Module):
 
     def hidden(self, role: Role, tokens: Tensor, packing: Packing | None = None) -> Tensor:
         """Final hidden states [B, T, D] of tokens [B, T], right-padded (causal, so that padding is never seen), or packed."""
-        self._role: Role = role
         if role == "reference" and self.reference is not None:
-            return _states(self.reference.base_model, tokens, packing)
-        if role == "critic" and self.critic is not None:
-            return _states(self.critic, tokens, packing)
+            trunk: nn.Module = self.reference.base_model
+        else:
+            trunk = self.critic if role == "critic" and self.critic is not None else self.lm.base_model
+        self._running: tuple[Role, nn.Module] = role, trunk
         with self._adapter(role):
-            return _states(self.lm.base_model, tokens, packing)
+            return _states(trunk, tokens, packing)
 
     def logits(self, hidden: Tensor, role: Role = "policy") -> Tensor:
         """Final hidden states [..., D] -> logits [..., V]."""
@@ -208,11 +209,18 @@ class ActorCritic(nn.Module):
         return self.hidden("reference", tokens, packing)[:, :-1][agent[:, 1:]]
 
     def _checkpointed(self, forward: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        """A layer whose inside is not kept; what is computed again is so in the same role."""
+        """A layer whose inside is not kept; what is computed again is so in the same role, by the same attention."""
         if not torch.is_grad_enabled():
             return forward(*given, **named)
-        role = self._role
-        return checkpoint(forward, *given, use_reentrant=False, context_fn=lambda: (nullcontext(), self._adapter(role)), **named)
+        role, trunk = self._running
+        attention = str(cast(Any, trunk.config)._attn_implementation)
+
+        @contextmanager
+        def again() -> Iterator[None]:
+            with self._adapter(role), attending(trunk, attention):
+                yield
+
+        return checkpoint(forward, *given, use_reentrant=False, context_fn=lambda: (nullcontext(), again()), **named)
 
     @contextmanager
     def _adapter(self, role: Role) -> Iterator[None]:
@@ -225,13 +233,15 @@ class ActorCritic(nn.Module):
         for layer in layers:
             layer.enable_adapters(role != "reference")
             layer.set_adapter(role if role == "critic" else "policy")
-        yield
-        for layer in layers:
-            layer.enable_adapters(True)
-            layer.set_adapter("policy")
-        # peft freezes what it switches off, but one step trains both adapters.
-        for parameter in trained:
-            parameter.requires_grad_(True)
+        try:
+            yield
+        finally:  # what is computed again is stopped by an exception where it has all that it was for
+            for layer in layers:
+                layer.enable_adapters(True)
+                layer.set_adapter("policy")
+            # peft freezes what it switches off, but one step trains both adapters.
+            for parameter in trained:
+                parameter.requires_grad_(True)
 
 
 def project(lm: PreTrainedModel, hidden: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig
 
 from agents import checkpoint
 from agents.agent import Action, Agent, Engine, History
@@ -39,7 +40,7 @@ class Padded(Agent):
     """All histories from their first token on in one batch, until the last one is done."""
 
     def __init__(self, loaded: Loaded, tokens: int) -> None:
-        self.lm: PreTrainedModel = loaded.lm
+        self.lm: Any = loaded.lm
         self.prompt = Prompt(loaded.tokenizer)
         pad = loaded.tokenizer.pad_token_id
         self.pad = self.prompt.closer if pad is None else int(pad)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from algorithms.method import Method
 from algorithms.minibatch import Draws, compute_outputs, cut
 from algorithms.selection import mismatched
 from tests.algorithms.test_learner import gradients, learner, rows, shaken
+from tests.examples import KINDS
 
 LEARNERS = [
     (sft.METHOD, sft.Config()),
@@ -52,6 +53,25 @@ def test_a_step_on_packs_moves_the_weights_as_a_step_on_rows(
     assert max(gradient.abs().max() for gradient in expected) > 1e-4
     for one, other in zip(expected, found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("critic", "rank"), KINDS)
+def test_what_is_computed_again_has_the_same_gradient(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, critic: str, rank: int
+) -> None:
+    """Gradient checkpointing, by adapters too: each layer again in the role that it was first computed in."""
+    settings = {"critic": critic, "rank": rank, "clip": 1e9}
+    plain, again = (
+        shaken(learner(oreo.METHOD, small_lm, tokenizer, tmp_path, gradient_checkpointing=on, **settings)) for on in (False, True)
+    )
+    calls = []
+    for made in (plain, again):
+        layer = made.accelerator.unwrap_model(made.model).lm.base_model.layers[0]
+        layer.mlp.register_forward_pre_hook(lambda *_, made=made: calls.append(made))
+    expected, found = gradients(plain), gradients(again)
+    assert calls.count(again) > calls.count(plain)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one)
 
 
 @pytest.mark.parametrize(("method", "config"), LEARNERS, ids=lambda x: getattr(x, "name", ""))

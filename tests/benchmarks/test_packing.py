@@ -15,6 +15,6 @@ def test_tokens_are_counted_with_padding_and_without_what_pairs_share(small_lm: 
         Row((*prompt, 8, 9, 10), (*step, 0, 0, 0), (1.0,), task="a", solved=True),
         Row((*prompt, 11), (*step, 0), (0.0,), task="a"),
     ]
-    found = measure(ActorCritic(small_lm, reference=True), dpo.METHOD, rows, [0, 32], steps=2)
-    assert {width: tokens for width, (tokens, _) in found.items()} == {0: 12, 32: 7}
+    found = measure(ActorCritic(small_lm, reference=True), dpo.METHOD, rows, 1, steps=2)
+    assert {packed: tokens for packed, (tokens, _) in found.items()} == {False: 12, True: 7}
     assert all(len(seconds) == 2 for _, seconds in found.values())

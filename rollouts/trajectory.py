@@ -174,7 +174,7 @@ class LogWriter:
                 of them is written.
         """
         for trajectory in trajectories:
-            if fault := _fault(trajectory):
+            if fault := fault_of(trajectory):
                 raise LogError(f"refused to write {trajectory.task} seed {trajectory.seed} to {self.path}: {fault}")
         self._file.write(b"".join(msgspec.json.encode(trajectory) + b"\n" for trajectory in trajectories))
         self.written |= {(trajectory.task, trajectory.seed) for trajectory in trajectories}
@@ -227,14 +227,15 @@ def records(path: str | Path) -> Iterator[Header | Trajectory]:
             if not line.endswith(b"\n"):
                 warnings.warn(f"{path}:{number}: unfinished last line left out (the writer was stopped)", stacklevel=3)
                 break
-            record = _decode(line, f"{path}:{number}", first=not seen_header)
+            record = decode(line, f"{path}:{number}", first=not seen_header)
             seen_header = True
             yield record
     if not seen_header:
         raise LogError(f"{path} has no header: expected a log written by python -m rollouts.collect, whose first line is one")
 
 
-def _decode(line: bytes, where: str, first: bool) -> Header | Trajectory:
+def decode(line: bytes, where: str, first: bool) -> Header | Trajectory:
+    """A line of a log; the `first` one is a header. Raises LogError, with `where` it stands, as `read`."""
     try:
         version = msgspec.json.decode(line, type=_Peek)
         if version.version not in (None, VERSION):
@@ -251,7 +252,7 @@ def _decode(line: bytes, where: str, first: bool) -> Header | Trajectory:
         record = msgspec.json.decode(line, type=Header if version.format else Trajectory)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LogError(f"{where}: {error}") from error
-    if isinstance(record, Trajectory) and (fault := _fault(record)):
+    if isinstance(record, Trajectory) and (fault := fault_of(record)):
         raise LogError(f"{where}: {fault}")
     return record
 
@@ -261,7 +262,7 @@ class _Peek(msgspec.Struct):
     version: int | None = None
 
 
-def _fault(trajectory: Trajectory) -> str | None:
+def fault_of(trajectory: Trajectory) -> str | None:
     """What the types cannot say: finite numbers, as many log-probabilities as tokens."""
     for index, step in enumerate(trajectory.steps):
         numbers = [("reward", step.reward), ("value", step.value), ("target", step.target)]

@@ -11,33 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollouts.trajectory import End, Header, LogError, LogWriter, Step, Trajectory, read
+from tests.rollouts.logs import trajectories
 
 HEADER = Header("Env-v0", "lm", sampling={"temperature": 1.0}, model="abc")
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-numbers = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@st.composite
-def steps(draw: st.DrawFn) -> Step:
-    tokens = draw(st.none() | st.lists(st.integers(0, 2**31), max_size=5).map(tuple))
-    logps = None if tokens is None else draw(st.none() | st.tuples(*[numbers] * len(tokens)))
-    info = draw(st.dictionaries(texts, texts | st.booleans() | st.integers(-(2**31), 2**31), max_size=2))
-    return Step(draw(texts), draw(texts), draw(numbers), tokens, logps, draw(st.none() | numbers), draw(st.none() | numbers), info)
-
-
-trajectories = st.builds(
-    Trajectory,
-    env_id=texts,
-    task=texts,
-    seed=st.integers(0, 2**53),
-    steps=st.lists(steps(), max_size=4).map(tuple),
-    end=st.sampled_from(End),
-    agent=texts,
-    final=texts,
-)
-
-
-@given(st.lists(trajectories, max_size=4, unique_by=lambda episode: (episode.task, episode.seed)))
+@given(st.lists(trajectories(), max_size=4, unique_by=lambda episode: (episode.task, episode.seed)))
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, episodes: list[Trajectory]) -> None:
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     with LogWriter(path, HEADER) as log:

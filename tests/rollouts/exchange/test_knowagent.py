@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import envs
-from rollouts.convert import KnowAgent, convert, read_transcripts, turns_of
+from rollouts.exchange.knowagent import KnowAgent, convert, read_transcripts, turns_of
 from rollouts.trajectory import End, read
 from tests.envs.alfworld_house import game, write
 

@@ -1,0 +1,76 @@
+"""Generations that verl dumps while it trains (`trainer.rollout_data_dir`, `trainer.validation_data_dir`).
+
+    python -m rollouts.convert verl rollouts/10.jsonl rollouts/20.jsonl --env math --cut lines --out rollouts.jsonl
+
+One object a line (volcengine/verl, verl/trainer/ppo/ray_trainer.py, `_dump_generations`): `input` and `output`, texts decoded
+without special tokens, `score`, `step` (of the training), `gts` (the reference) in later versions, and what the reward function
+returned beside. `input` is the whole prompt as verl's chat template wrote it, and stays that: its role names are part of the
+observation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tyro
+from msgspec.structs import replace
+
+from rollouts.exchange.files import Count, watched, write_log
+from rollouts.exchange.messages import Cut, Message, cutter, steps_of
+from rollouts.exchange.rows import book, checked, rows_of
+from rollouts.trajectory import Header, Trajectory
+
+
+class Row(msgspec.Struct):
+    """What every version writes; further fields are the reward function's."""
+
+    input: str
+    output: str
+    score: float
+    step: int
+
+
+@dataclass(frozen=True)
+class Import:
+    """Read verl's dumps."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """.jsonl files, plain or .gz"""
+    env: str
+    """the environment that the episodes are said to be of: math, commonsense or any id"""
+    out: Path
+    """the log"""
+    agent: str = "verl"
+    """the agent's name in the log"""
+    cut: Cut = "none"
+    """how an output becomes steps: as it is, or cut by a rule (maths: lines)"""
+
+
+def from_verl(args: Import) -> Count:
+    """Write the log, whole or not at all. The score is the last step's reward; the other fields are its info.
+
+    Raises:
+        ValueError: a row that is none of these, with file, row and field; or `out` is there.
+    """
+    entries, cut = book(args.env, args.agent), cutter(args.cut)
+
+    def episodes() -> Iterator[tuple[Header, Trajectory]]:
+        for path in args.files:
+            for where, content in rows_of(path):
+                row = checked(content, Row, where, "an object with input, output, score and step")
+                if not math.isfinite(row.score):
+                    raise ValueError(f"{where}: score is {row.score}, wanted a finite number")
+                steps, _ = steps_of([Message("user", row.input), Message("assistant", row.output)], cut)
+                steps[-1] = replace(steps[-1], info=_rest(content))
+                yield entries.enter(entries.number("verl", row.input), steps, row.score)
+
+    return write_log(args.out, watched("imported", episodes(), None))
+
+
+def _rest(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in ("input", "output", "score")}

@@ -24,26 +24,29 @@ class Draws:
     """
 
     def __init__(self, families: Sequence[Sequence[int]], batch: int, seed: int) -> None:
-        self.families, self.seed = families, seed
-        self.count = sum(map(len, families))
+        self.sizes = np.array([len(family) for family in families])
+        self.members = np.array([example for family in families for example in family])
+        self.count, self.seed = len(self.members), seed
         self.batch = min(batch, self.count)
-        self._epochs: dict[int, list[tuple[int, int]]] = {}
+        self._epochs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def step(self, step: int) -> list[list[int]]:
         """The examples of a step, those of a family in one list."""
         found: dict[tuple[int, int], list[int]] = {}
         for place in range(step * self.batch, (step + 1) * self.batch):
             epoch, rest = divmod(place, self.count)
-            family, example = self._order(epoch)[rest]
+            family, example = (int(order[rest]) for order in self._order(epoch))
             found.setdefault((epoch, family), []).append(example)
         return list(found.values())
 
-    def _order(self, epoch: int) -> list[tuple[int, int]]:
-        """An epoch's examples, each with its family; a step may be of several epochs, the last one first met is kept."""
+    def _order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The families and the examples of an epoch, long [count] each. A step may be of two epochs: the last two are kept."""
         if epoch not in self._epochs:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.families)).tolist()
-            kept = {epoch - 1: self._epochs[epoch - 1]} if epoch - 1 in self._epochs else {}
-            self._epochs = kept | {epoch: [(family, example) for family in order for example in self.families[family]]}
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.sizes))
+            sizes, starts = self.sizes[order], (self.sizes.cumsum() - self.sizes)[order]
+            places = np.arange(self.count) + np.repeat(starts - (sizes.cumsum() - sizes), sizes)
+            kept = {number: kept for number, kept in self._epochs.items() if number == epoch - 1}
+            self._epochs = kept | {epoch: (np.repeat(order, sizes), self.members[places])}
         return self._epochs[epoch]
 
 

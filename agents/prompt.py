@@ -99,7 +99,7 @@ class Prompt:
         return [piece for piece in found if piece.tokens]
 
     def _encode(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False)) if text else ()
 
     def _render(self, messages: list[tuple[str, str]], generate: bool) -> str:
         conversation = [{"role": role, "content": content} for role, content in messages]

@@ -19,15 +19,13 @@ from rich.progress import Progress
 from torch import Tensor
 
 from agents.model import ActorCritic
-from algorithms.batch import Batch, Row, collate
+from algorithms.batch import Batch, Row, collate, digest
 from algorithms.method import Method
 from algorithms.minibatch import cut
 from algorithms.training import Training
 from rollouts.progress import bar_columns, console
 
 Kind = Literal["logp", "states"]
-DIGEST = 16
-"""Bytes of a row's key."""
 
 
 class Place(NamedTuple):
@@ -96,8 +94,8 @@ class ReferenceCache:
             file = np.load(keys.with_name(keys.name.replace(".keys", "")), mmap_mode="r", allow_pickle=False)
             index = np.load(keys, allow_pickle=False)
             start = 0
-            for digest, count in zip(index["key"], index["count"].tolist(), strict=True):
-                self.places[digest.tobytes()] = Place(file, start, count)
+            for key, count in zip(index["key"], index["count"].tolist(), strict=True):
+                self.places[key.tobytes()] = Place(file, start, count)
                 start += count
 
     def _write(
@@ -107,7 +105,7 @@ class ReferenceCache:
         parts = cut([[row] for row in rows], training.micro_tokens)
         index = np.array(
             [(np.frombuffer(_key(row), np.uint8), _own(row)) for part in parts for row in part],
-            dtype=[("key", np.uint8, DIGEST), ("count", np.int64)],
+            dtype=[("key", np.uint8, 16), ("count", np.int64)],
         )
         name = hashlib.blake2b(index.tobytes(), digest_size=8).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +153,4 @@ def _own(row: Row) -> int:
 
 def _key(row: Row) -> bytes:
     """What is equal for rows that are equal to the reference."""
-    digest = hashlib.blake2b(digest_size=DIGEST)
-    digest.update(np.asarray(row.tokens, np.int64).tobytes())
-    digest.update((np.asarray(row.step) >= 0).tobytes())
-    return digest.digest()
+    return digest(row.tokens, tuple(step >= 0 for step in row.step))

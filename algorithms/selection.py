@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from algorithms.batch import Row
+from algorithms.batch import Row, digest
 
 
 def training_rows(rows: Sequence[Row], config: Any = None, rng: random.Random | None = None) -> list[Row]:
@@ -87,9 +87,9 @@ def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def distinct(rows: Sequence[Row]) -> list[Row]:
     """The rows without those that say the same as an earlier one."""
-    found: dict[tuple[int, ...], Row] = {}
+    found: dict[bytes, Row] = {}
     for row in rows:
-        found.setdefault(row.tokens, row)
+        found.setdefault(digest(row.tokens), row)
     return list(found.values())
 
 
@@ -190,10 +190,11 @@ def mismatched(rows: Sequence[Row]) -> list[Row]:
 
     None is longer than the longest of the rows, which a model can read. A row that no other's words fit behind gives none.
     """
-    found, longest = [], max(map(len, rows), default=0)
+    found, longest, first = [], max(map(len, rows), default=0), [_first_own(row) for row in rows]
+    own = [len(row) - mine for row, mine in zip(rows, first, strict=True)]
     for i, row in enumerate(rows):
-        room = longest - _first_own(row)
-        others = [o for k in range(1, len(rows)) if len(o := rows[(i + k) % len(rows)]) - _first_own(o) <= room]
+        places = ((i + k) % len(rows) for k in range(1, len(rows)))
+        others = [rows[j] for j in places if own[j] <= longest - first[i]]
         other = next((o for o in others if o.task != row.task), next((o for o in others if o.tokens != row.tokens), None))
         if other is None:
             continue

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from rich.progress import Progress
 from transformers import PreTrainedTokenizerBase
 
 from agents import checkpoint, tiny
@@ -20,26 +21,28 @@ from algorithms.learner import Learner, Models
 from algorithms.method import Method
 from algorithms.presets import Work
 from algorithms.selection import named
+from algorithms.store import RowStore, StoredRow
 from algorithms.training import Training
 from algorithms.validation import HeldOut, Validation
-from rollouts.progress import console
+from rollouts.progress import bar_columns, console
 from rollouts.resolve import run_checkpoint
-from rollouts.trajectory import Log, Trajectory, read
+from rollouts.stored import StoredLog, survey
+from rollouts.trajectory import Log, Trajectory
 
 
-def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
+def texts_of(trajectories: Iterable[Trajectory]) -> Iterator[str]:
     """Everything that was said in a log, for training a tokenizer."""
-    return [text for t in trajectories for s in t.steps for text in (s.observation, s.action)]
+    return (text for t in trajectories for s in t.steps for text in (s.observation, s.action))
 
 
-def scratch(trajectories: Sequence[Trajectory], seed: int, size: TinyConfig) -> Loaded:
+def scratch(trajectories: Iterable[Trajectory], seed: int, size: TinyConfig) -> Loaded:
     """The tiny preset's model, with a tokenizer trained on the log's text."""
     tokenizer = tiny.train_tokenizer(texts_of(trajectories), size.vocab)
     lm = tiny.build(tokenizer, size, seed)
     return Loaded(lm, tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
 
 
-def start_of(model: str, trajectories: Sequence[Trajectory], seed: int, folder: Path, size: TinyConfig) -> Path:
+def start_of(model: str, trajectories: Iterable[Trajectory], seed: int, folder: Path, size: TinyConfig) -> Path:
     """What a run starts from: a stored model, or the tiny preset from scratch, made and stored in `folder` if it is not there."""
     if model != "tiny":
         return run_checkpoint(model)
@@ -67,7 +70,7 @@ def train(
     method: Method,
     config: Any,
     training: Training,
-    log: Log,
+    log: Log | StoredLog,
     policy: Loaded,
     start: Start,
     out: Path,
@@ -75,6 +78,8 @@ def train(
     held_out: HeldOut | None = None,
 ) -> Path:
     """Encode a log and train `policy` on it, with the reference and the critic that `start` names; the checkpoint's folder.
+
+    The rows lie in a file without a name beside `out`, so that memory does not grow with them.
 
     Where the reference itself played the whole log, its log-probabilities are computed here and not taken from the log, so that
     DQO's weights are 1 at the first step: sampling in another precision drifts over hundreds of tokens.
@@ -87,8 +92,7 @@ def train(
             raise ValueError(f"{method.name} has no {flag[2:].partition('-')[0]}: leave out {flag}")
     check_settings(method, config, training, validated=held_out is not None)
     # Who ended first is chance, with several workers: the same episodes are the same training.
-    episodes = sorted(log.trajectories, key=lambda trajectory: (trajectory.task, trajectory.seed))
-    rows = list(encode_rows(episodes, Prompt(policy.tokenizer), training.max_length, training.truncated))
+    rows = sorted(_encode(log, policy, training, out.parent), key=lambda row: (row.task, row.seed))
     console.print(_describe(rows, len(log.trajectories)))
     models = Models(policy)
     if start.reference:
@@ -96,8 +100,8 @@ def train(
         _same_tokens(models.reference.tokenizer, policy, f"the reference {start.reference}")
     own = {header.model for header in log.headers} == {checkpoint.fingerprint((models.reference or policy).lm)}
     if own and all(row.logps for row in rows):
-        rows = [replace(row, logps=None) for row in rows]
-    elif method.behaviour(config) and (lacking := [row for row in rows if row.logps is None]):
+        rows = [replace(row, logged=False) for row in rows]
+    elif method.behaviour(config) and (lacking := [cast(Row, row) for row in rows if row.logps is None]):
         console.print(
             f"{len(lacking)} of {len(rows)} episodes have no log-probabilities ({named(lacking)}): {method.name} takes "
             "the reference for what played them. Where another did, its weights are wrong: collect with a language "
@@ -105,11 +109,21 @@ def train(
         )
     if start.critic:
         models.critic = _critic(start.critic, start.base, policy)
-    learner = Learner(method, config, training, rows, models, out, seed, held_out)
+    learner = Learner(method, config, training, cast(list[Row], rows), models, out, seed, held_out)
     if len(learner.rows) != len(rows):
         tasks, chosen = len({row.task for row in rows}), len({row.task for row in learner.rows})
         console.print(f"{len(learner.groups)} {'pairs' if method.group == 2 else 'rows'} of them, from {chosen} of {tasks} tasks")
     return learner.run()
+
+
+def _encode(log: Log | StoredLog, policy: Loaded, training: Training, folder: Path) -> list[StoredRow]:
+    """The rows of a log, in a file in `folder`. Shows a bar."""
+    store = RowStore(folder)
+    with Progress(*bar_columns("encoding", "episodes"), console=console, transient=True, disable=not console.is_terminal) as bar:
+        episodes = bar.track(log.trajectories, total=len(log.trajectories))
+        for row in encode_rows(episodes, Prompt(policy.tokenizer), training.max_length, training.truncated):
+            store.append(row)
+    return store.rows()
 
 
 def check_settings(method: Method, config: Any, training: Training, validated: bool) -> None:
@@ -162,7 +176,7 @@ def train_on_log(
     if checkpoint.is_checkpoint(out):
         console.print(f"{out} is there already; give another --out to train again")
         return out
-    log = read(data)
+    log = survey(data)
     if start.model == "tiny":
         if training.rank:
             raise ValueError("--rank trains adapters on a stored model, and tiny is made from scratch: give --model, or --rank 0")
@@ -180,7 +194,7 @@ def train_on_log(
     return out
 
 
-def _describe(rows: Sequence[Row], episodes: int) -> str:
+def _describe(rows: Sequence[StoredRow], episodes: int) -> str:
     if not rows:
         return f"{episodes} episodes, none of which can be learnt from"
     lengths = sorted(len(row) for row in rows)

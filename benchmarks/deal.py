@@ -9,13 +9,13 @@ such a log is what the noise of its updates does.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 from pathlib import Path
 
 import msgspec
 
-from rollouts.trajectory import End, LogWriter, Trajectory, read
+from rollouts.line_writer import written_aside
+from rollouts.trajectory import End, Trajectory, read
 
 
 def main() -> None:
@@ -24,11 +24,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    log, aside = read(args.log), args.out.with_name(args.out.name + ".part")
-    aside.unlink(missing_ok=True)
-    with LogWriter(aside, log.headers[0]) as writer:
-        writer.append(*dealt(log.trajectories, args.seed))
-    os.replace(aside, args.out)
+    log = read(args.log)
+    with written_aside(args.out) as writer:
+        writer.follow(log.headers[0].encode())
+        for trajectory in dealt(log.trajectories, args.seed):
+            writer.write(msgspec.json.encode(trajectory) + b"\n")
 
 
 def dealt(trajectories: list[Trajectory], seed: int) -> list[Trajectory]:

@@ -16,7 +16,6 @@ cut: steps beyond it have no value and no credit, and the last one within it has
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
@@ -36,10 +35,12 @@ from agents.model import ActorCritic
 from agents.prompt import Prompt
 from rollouts.cli import run
 from rollouts.encode import Encoded, Truncated, encode
+from rollouts.line_writer import LineWriter, written_aside
+from rollouts.lines import lines
 from rollouts.progress import bar_columns, console
 from rollouts.resolve import run_checkpoint
 from rollouts.stats import auc
-from rollouts.trajectory import End, Header, LogError, Trajectory, records
+from rollouts.trajectory import End, Header, LogError, Trajectory, log_files, records
 
 WINDOW = 512
 """Episodes that are read, sorted by length and written at a time."""
@@ -197,40 +198,24 @@ def credit_log(log: Path, critic: Critic, out: Path, micro_tokens: int = 16384) 
     """
     if out.exists() and not _credited(out):
         raise LogError(f"{out} is there and is no log of credits, so it is left alone: give another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(out.name + ".part")
-    try:
-        quality = _write(log, critic, aside, micro_tokens)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    os.replace(aside, out)
-    return quality
+    with written_aside(out) as writer:
+        return _write(log, critic, writer, micro_tokens)
 
 
-def _write(log: Path, critic: Critic, out: Path, micro_tokens: int) -> Quality:
-    quality, lines = Quality(), _count(log)
-    with Progress(*bar_columns("credits", "{task.fields[steps]} steps"), console=console) as bar, open(out, "wb") as file:
-        task, steps = bar.add_task("credits", total=lines - 1, steps=0), 0
+def _write(log: Path, critic: Critic, out: LineWriter, micro_tokens: int) -> Quality:
+    quality, steps, total = Quality(), 0, sum(1 for file in log_files(log) for _ in lines(file)) - 1
+    with Progress(*bar_columns("credits", "{task.fields[steps]} steps"), console=console) as bar:
+        task = bar.add_task("credits", total=total, steps=0)
         for line in credit(critic, records(log), micro_tokens):
             if isinstance(line, Header):
-                file.write(line.encode())
+                out.follow(line.encode())
                 continue
-            file.write(msgspec.json.encode(line) + b"\n")
+            out.write(msgspec.json.encode(line) + b"\n")
             quality.add(line)
             steps += len(line.steps)
             bar.update(task, advance=1, steps=steps)
-        bar.update(task, completed=lines - 1)  # a joined log has more than one header
-        file.flush()
-        os.fsync(file.fileno())
+        bar.update(task, completed=total)  # a log of shards, or a joined one, has more than one header
     return quality
-
-
-def _count(path: Path) -> int:
-    if not path.is_file():
-        return 1  # reading it says what is wrong
-    with open(path, "rb") as file:
-        return sum(line.endswith(b"\n") for line in file)
 
 
 def _credited(path: Path) -> bool:

@@ -60,7 +60,8 @@ class Journal:
     def append(self, record: TreeRecord, paths: list[Trajectory]) -> None:
         """Write a tree: its paths to the log, then its record. Raises LogError as `LogWriter.append`."""
         self.log.append(*paths)
-        record = msgspec.structs.replace(record, paths=len(paths), size=self.log.path.stat().st_size)
+        self.log.flush()
+        record = msgspec.structs.replace(record, paths=len(paths), size=self.log.size)
         self._file.write(msgspec.json.encode(record) + b"\n")
         self.records.append(record)
 
@@ -70,12 +71,10 @@ class Journal:
             self.records = [msgspec.json.decode(line, type=TreeRecord) for line in lines]
         except msgspec.DecodeError as error:
             raise LogError(f"{self.path}: {error}") from error
-        log = self.log.path
-        with open(log, "rb") as file:
-            whole = self.records[-1].size if self.records else len(file.readline())
+        whole = self.records[-1].size if self.records else 0
         beyond = {t.task for t in self.log.previous[sum(record.paths for record in self.records) :]}
-        if log.stat().st_size < whole or len(beyond) > 1 or beyond & {record.task for record in self.records}:
-            raise LogError(f"{log} is not as {self.path.name} says: move both away, or give another --out")
+        if self.log.size < whole or len(beyond) > 1 or beyond & {record.task for record in self.records}:
+            raise LogError(f"{self.log.path} is not as {self.path.name} says: move both away, or give another --out")
         cut_tail(self.path)
         if beyond:
             self.log.rewind(whole)
@@ -88,5 +87,5 @@ class Journal:
 
 
 def journal_path(log: Path) -> Path:
-    """`tree.jsonl` -> `tree.trees.jsonl`."""
-    return log.with_suffix(".trees.jsonl")
+    """`tree.jsonl`, `tree.jsonl.zst`, the folder `tree` -> `tree.trees.jsonl`."""
+    return log.with_name(log.name.removesuffix(".zst")).with_suffix(".trees.jsonl")

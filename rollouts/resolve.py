@@ -27,7 +27,8 @@ from agents.remote import RemoteAgent
 from agents.scripted import SCRIPTED, ReplayAgent
 from envs.hints import did_you_mean
 from envs.problem_env import segment
-from rollouts.trajectory import End, Header, Trajectory, read
+from rollouts.lines import CHUNK, is_log
+from rollouts.trajectory import End, Header, Trajectory, log_files, read
 
 A = TypeVar("A", bound=Agent)
 
@@ -175,6 +176,16 @@ def placed(lm: PreTrainedModel) -> ActorCritic:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _digest(log: str) -> str:
+    """Names the content of a log: another log of this name is another agent."""
+    found = hashlib.blake2b(digest_size=8)
+    for file in log_files(log):
+        with open(file, "rb") as source:
+            while chunk := source.read(CHUNK):
+                found.update(chunk)
+    return found.hexdigest()
+
+
 CHOICES = "choices:"
 """Before the name of a model: it picks among what the environment lists, as a choice policy does, and writes nothing of its own."""
 
@@ -195,12 +206,11 @@ def resolve_agent(
         return scripted, Header("", scripted.name)
     if arguments and not name.startswith(("http://", "https://")):
         raise ValueError(f"only scripted agents ({', '.join(SCRIPTED)}) take arguments, not {name!r}: got {dict(arguments)}")
-    if name.endswith(".jsonl"):
+    if is_log(name):
         episodes = {(t.task, t.seed): t for t in read(name).trajectories if t.end is not End.ERROR}
         actions = {key: logged_actions(t) for key, t in episodes.items()}
         seen = {key: [s.observation for s in t.steps] for key, t in episodes.items()}
-        digest = hashlib.blake2b(Path(name).read_bytes(), digest_size=8).hexdigest()  # another log of this name is another agent
-        return ReplayAgent(actions, seen), Header("", f"replay of {digest}")
+        return ReplayAgent(actions, seen), Header("", f"replay of {_digest(name)}")
     if name.startswith(("http://", "https://")):
         served = remote_agent(name, sampling, arguments or {})
         return served, Header("", served.name, sampling=asdict(sampling))

@@ -3,18 +3,18 @@
     python -m rollouts.trajectory validate LOG [LOG ...]
 
 The header names format, version, environment, agent, sampler settings and the model's hash; another header may follow later in
-the file and speaks for the lines after it, so that logs can be joined by `cat`. Lines are written whole, so a process that is
-killed loses at most the line that it was writing: reading leaves that line out and says so, appending cuts it off first.
+the file and speaks for the lines after it, so that logs can be joined by `cat`. A log is a .jsonl file, a .jsonl.zst file, or a
+folder of such shards (`rollouts/lines.py`). Lines, or frames of lines, are written whole, so a process that is killed loses at
+most the one that it was writing: reading leaves it out and says so, appending cuts it off first.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import os
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,16 +23,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from rollouts.line_writer import LineWriter
+from rollouts.lines import Line, LogError, cut_tail, lines, parts
 
 FORMAT, VERSION = "reasoning-rollouts", 1
-
-
-class LogError(ValueError):
-    """A log that cannot be read, with file, line and field."""
 
 
 class End(StrEnum):
@@ -141,7 +135,7 @@ def read(path: str | Path) -> Log:
 class LogWriter:
     """Appends episodes to a log, creating it where there is none; use it as a context manager.
 
-    An unfinished last line is cut off (and said). `written` holds the keys of the episodes that are already there; those
+    What is unfinished at its end is cut off (and said). `written` holds the keys of the episodes that are already there; those
     that ended by an error are not among them, so that they are played again: they are `failed`, all others `previous`.
 
     Raises:
@@ -154,20 +148,24 @@ class LogWriter:
         self.written: set[tuple[str, int]] = set()
         self.previous: list[Trajectory] = []
         self.failed: list[Trajectory] = []
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._lines = LineWriter(self.path, header.encode())
         try:
-            _lock(self._file)
-            if self.path.stat().st_size:
+            if self._lines.starts_with_head():
+                self._lines.cut(0)
+            else:
                 self._resume(header)
-            if not self.path.stat().st_size:
-                self._file.write(header.encode())
+            self._lines.begin()
         except BaseException:
-            self._file.close()
+            self._lines.close()
             raise
 
+    @property
+    def size(self) -> int:
+        """Bytes written, of all parts."""
+        return self._lines.size
+
     def append(self, *trajectories: Trajectory) -> None:
-        """Write episodes, whole and at once.
+        """Write episodes, whole and at once (a compressed log: with the frame that they become part of).
 
         Raises:
             LogError: a reward, log-probability, value or target that is not finite, or logps that do not match tokens. Then none
@@ -176,27 +174,28 @@ class LogWriter:
         for trajectory in trajectories:
             if fault := fault_of(trajectory):
                 raise LogError(f"refused to write {trajectory.task} seed {trajectory.seed} to {self.path}: {fault}")
-        self._file.write(b"".join(msgspec.json.encode(trajectory) + b"\n" for trajectory in trajectories))
+        self._lines.write(b"".join(msgspec.json.encode(trajectory) + b"\n" for trajectory in trajectories))
         self.written |= {(trajectory.task, trajectory.seed) for trajectory in trajectories}
 
+    def flush(self) -> None:
+        """Write what waits for the rest of its frame."""
+        self._lines.flush()
+
     def rewind(self, size: int) -> None:
-        """Cut off the lines after the first `size` bytes, and forget them."""
-        self._file.truncate(size)
+        """Cut off all after the first `size` bytes, 0 for all episodes, and forget it."""
+        self._lines.cut(size)
+        self._lines.begin()
         self._remember(read(self.path))
 
     def __enter__(self) -> LogWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self._lines.close()
 
     def _resume(self, header: Header) -> None:
-        if header.encode().startswith(self.path.read_bytes()[: 1 << 20]):  # stopped within the very first line
-            cut_tail(self.path)
-            return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the unfinished line is said below, once it is sure that this is our log
+            warnings.simplefilter("ignore")  # what is unfinished is said below, once it is sure that this is our log
             log = read(self.path)
         for there in log.headers:
             differs = [f for f in Header.__struct_fields__ if getattr(there, f) != getattr(header, f)]
@@ -206,8 +205,10 @@ class LogWriter:
                     f"{self.path} was made with {field_}={getattr(there, field_)!r}, now it is {getattr(header, field_)!r}: "
                     "give the same settings to go on with it, or another --out"
                 )
-        if cut := cut_tail(self.path):
-            warnings.warn(f"{self.path}: cut off an unfinished last line of {cut} bytes", stacklevel=3)
+        last = self._lines.parts[-1]
+        if cut := cut_tail(last):
+            what = "frame" if last.name.endswith(".zst") else "line"
+            warnings.warn(f"{last}: cut off an unfinished last {what} of {cut} bytes", stacklevel=3)
         self._remember(log)
 
     def _remember(self, log: Log) -> None:
@@ -218,24 +219,45 @@ class LogWriter:
 
 def records(path: str | Path) -> Iterator[Header | Trajectory]:
     """The lines of a log one after the other, headers too, as they stand (an episode that was played again has two). As `read`."""
-    path = Path(path)
-    if not path.is_file():
-        raise LogError(f"no log at {path}: expected a .jsonl file written by python -m rollouts.collect")
-    seen_header = False
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                warnings.warn(f"{path}:{number}: unfinished last line left out (the writer was stopped)", stacklevel=3)
-                break
-            record = decode(line, f"{path}:{number}", first=not seen_header)
-            seen_header = True
+    for file in log_files(path):
+        for _, record in decoded(file):
             yield record
-    if not seen_header:
+
+
+def log_files(path: str | Path) -> list[Path]:
+    """The files of a log. Of a folder's shards, one whose very first frame is unfinished has nothing to say and is left out.
+
+    Raises:
+        LogError: there is none, or nothing in it.
+    """
+    path = Path(path)
+    found = parts(path)
+    if not found:
+        folder = " with part-00000.jsonl.zst" if path.is_dir() else ""
+        raise LogError(
+            f"no log at {path}: expected a .jsonl or .jsonl.zst file, or a folder{folder}, written by python -m rollouts.collect"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when it is read
+        begun = [file for file in found if next(lines(file), None)]
+    if not begun:
         raise LogError(f"{path} has no header: expected a log written by python -m rollouts.collect, whose first line is one")
+    return begun
 
 
-def decode(line: bytes, where: str, first: bool) -> Header | Trajectory:
-    """A line of a log; the `first` one is a header. Raises LogError, with `where` it stands, as `read`."""
+def decoded(file: Path, start: int = 0, before: int = 0) -> Iterator[tuple[Line, Header | Trajectory]]:
+    """The lines of one file from byte `start` on, and what they say; `before` so many lines were read before."""
+    for number, line in enumerate(lines(file, start), before + 1):
+        yield line, decode_line(line.text, f"{file}:{number}", first=number == 1)
+
+
+def decode_line(line: bytes, where: str, first: bool = False) -> Header | Trajectory:
+    """What a line says; the first of a file must be a header. Raises LogError, which says `where`."""
+    if not first:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):  # what is no sound episode is looked at closely below
+            episode = _EPISODE.decode(line)
+            if episode.version == VERSION and fault_of(episode) is None:
+                return episode
     try:
         version = msgspec.json.decode(line, type=_Peek)
         if version.version not in (None, VERSION):
@@ -257,6 +279,9 @@ def decode(line: bytes, where: str, first: bool) -> Header | Trajectory:
     return record
 
 
+_EPISODE = msgspec.json.Decoder(Trajectory)
+
+
 class _Peek(msgspec.Struct):
     format: str | None = None
     version: int | None = None
@@ -265,57 +290,36 @@ class _Peek(msgspec.Struct):
 def fault_of(trajectory: Trajectory) -> str | None:
     """What the types cannot say: finite numbers, as many log-probabilities as tokens."""
     for index, step in enumerate(trajectory.steps):
-        numbers = [("reward", step.reward), ("value", step.value), ("target", step.target)]
-        numbers += [("logps", logp) for logp in step.logps or ()]
-        for name, number in numbers:
-            if number is not None and not math.isfinite(number):
-                return f"expected a finite number, got {number} - at `$.steps[{index}].{name}`"
+        numbers = (step.reward, step.value or 0.0, step.target or 0.0, *(step.logps or ()))
+        if not all(map(math.isfinite, numbers)):
+            return _not_finite(index, step)
         if step.logps is not None and len(step.logps) != len(step.tokens or ()):
             counts = f"{len(step.logps)} for {len(step.tokens or ())}"
             return f"expected one log-probability a token, got {counts} - at `$.steps[{index}].logps`"
     return None
 
 
-def _lock(file: io.FileIO) -> None:
-    """Keep other writers out until the file is closed. Two processes would each play all episodes, and the log hold them twice."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LogError(f"{file.name} is being written by another process: wait until it is done, or give another --out") from None
-    except OSError:
-        pass  # some network file systems have no locks
-
-
-def cut_tail(path: Path) -> int:
-    """Cut off what follows the last line break; returns how many bytes that were."""
-    with open(path, "r+b") as file:
-        size = end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 65536)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
-        file.truncate(end)
-    return size - end
+def _not_finite(index: int, step: Step) -> str:
+    numbers = [("reward", step.reward), ("value", step.value), ("target", step.target)]
+    numbers += [("logps", logp) for logp in step.logps or ()]
+    name, number = next((name, number) for name, number in numbers if number is not None and not math.isfinite(number))
+    return f"expected a finite number, got {number} - at `$.steps[{index}].{name}`"
 
 
 def _validate(paths: list[str]) -> int:
+    from rollouts.stored import survey  # it imports this module
+
     failed = 0
     for path in paths:
         try:
-            log = read(path)
+            log = survey(path)
+            found = [(len(t.steps), t.success) for t in log.trajectories]
         except LogError as error:
             print(error, file=sys.stderr)
             failed = 1
             continue
-        steps = sum(len(t.steps) for t in log.trajectories)
-        won = sum(t.success for t in log.trajectories)
-        print(f"{path}: valid, version {VERSION}, {len(log.trajectories)} episodes, {steps} steps, {won} solved")
+        steps, won = sum(steps for steps, _ in found), sum(success for _, success in found)
+        print(f"{path}: valid, version {VERSION}, {len(found)} episodes, {steps} steps, {won} solved")
     return failed
 
 

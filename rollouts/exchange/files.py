@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import msgspec
 from rich.progress import Progress
 
+from rollouts.lines import lines
 from rollouts.progress import bar_columns, console
-from rollouts.trajectory import Header, LogError, Trajectory, fault_of, records
+from rollouts.trajectory import Header, LogError, Trajectory, fault_of, log_files, records
 
 T = TypeVar("T")
 
@@ -74,12 +75,8 @@ def logged(path: Path, what: str) -> Iterator[tuple[Header, Trajectory]]:
     Raises:
         LogError: as `rollouts.trajectory.read`, or there is no episode.
     """
-    lines = 0
-    if path.is_file():
-        with open(path, "rb") as file:
-            lines = sum(line.endswith(b"\n") for line in file)
     header, any_episode = None, False
-    for record in watched(what, records(path), lines):
+    for record in watched(what, records(path), sum(1 for file in log_files(path) for _ in lines(file))):
         if isinstance(record, Header):
             header = record
         else:

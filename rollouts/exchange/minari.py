@@ -31,7 +31,7 @@ import tyro
 
 import envs
 from rollouts.exchange.files import Count, logged, need, watched, whole, write_log
-from rollouts.trajectory import VERSION, End, Header, LogError, Step, Trajectory, decode
+from rollouts.trajectory import VERSION, End, Header, LogError, Step, Trajectory, decode_line
 
 CHUNK = 200
 """Episodes whose files are open at a time while a dataset is read."""
@@ -236,7 +236,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
 def _own(folder: Path, metadata: dict[str, Any]) -> Any:
     """Reads episodes of a dataset that was a log."""
     where = f"{folder / 'metadata.json'}: headers"
-    headers = [decode(json.dumps(header).encode(), where, first=True) for header in metadata[OURS]["headers"]]
+    headers = [decode_line(json.dumps(header).encode(), where, first=True) for header in metadata[OURS]["headers"]]
 
     def read(where: str, episode: dict[str, Any], about: dict[str, Any]) -> tuple[Header, Trajectory]:
         infos, count = episode["infos"], len(episode["rewards"])

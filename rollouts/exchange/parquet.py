@@ -22,7 +22,7 @@ import msgspec
 import tyro
 
 from rollouts.exchange.files import Count, logged, need, watched, whole, write_log
-from rollouts.trajectory import VERSION, Header, LogError, Trajectory, decode, fault_of
+from rollouts.trajectory import VERSION, Header, LogError, Trajectory, decode_line, fault_of
 
 ROWS = 500
 """Episodes of a row group, which is what is in memory at a time."""
@@ -140,7 +140,7 @@ def _rows(path: Path, file: Any, pa: Any) -> Iterator[tuple[Header, Trajectory]]
 
 def _episode(row: dict[str, Any], where: str) -> tuple[Header, Trajectory]:
     text = row.pop("header")
-    header = decode(str(text).encode(), f"{where}, column 'header'", first=True)
+    header = decode_line(str(text).encode(), f"{where}, column 'header'", first=True)
     assert isinstance(header, Header)  # `decode` wants one there
     try:
         for step in row["steps"] or ():

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from msgspec.structs import replace
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import checkpoint
+from agents.agent import Action
 from agents.checkpoint import Base
 from agents.model import ActorCritic
-from algorithms import dpo, dqo, dro, oreo, sft, value
+from agents.prompt import Prompt
+from algorithms import dpo, dqo, dro, dvo, kto, oreo, rejection, sft, step_dpo, value
+from algorithms.examples import encode_rows
+from algorithms.learner import Learner, Models
 from algorithms.method import Method
 from algorithms.presets import WORK
 from algorithms.train import Start, check_settings, held_out_tasks, train_args, train_on_log
 from algorithms.training import Training
 from algorithms.validation import HeldOut, Validation
-from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory
+from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory, read
 
 
 @pytest.fixture
@@ -149,9 +156,9 @@ def test_held_out_tasks_are_of_the_environment_that_the_log_was_played_in(start:
 
 def test_a_joined_log_of_two_environments_has_no_held_out_tasks(start: Path, tmp_path: Path) -> None:
     for name, prompt in (("one", "gsm8k"), ("two", "math")):
-        with LogWriter(tmp_path / name, Header("MathReason-v0", "lm", {"prompt": prompt})) as log:
+        with LogWriter(tmp_path / f"{name}.jsonl", Header("MathReason-v0", "lm", {"prompt": prompt})) as log:
             log.append(episode(name, 0, 1.0))
-    (tmp_path / "log.jsonl").write_bytes((tmp_path / "one").read_bytes() + (tmp_path / "two").read_bytes())
+    (tmp_path / "log.jsonl").write_bytes((tmp_path / "one.jsonl").read_bytes() + (tmp_path / "two.jsonl").read_bytes())
     made = HeldOut(Validation(every=1, tasks=2), "math", {"difficulty": 1}, ())
     settings = Training(tracker="none")
     with pytest.raises(ValueError, match="joins logs of environments with other arguments"):
@@ -170,3 +177,54 @@ def test_a_joined_log_of_two_environments_has_no_held_out_tasks(start: Path, tmp
 def test_how_many_pairs_there_are(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = [episode("a", 0, 1.0), episode("a", 1, 0.0), episode("a", 2, 0.0), episode("b", 3, 1.0), episode("c", 4, 0.0)]
     assert "2 pairs of them, from 1 of 3 tasks" in said(dpo.METHOD, dpo.Config(), start, tmp_path, capsys, *log)
+
+
+def played(prompt: Prompt, *outcomes: float, **step: Any) -> list[Trajectory]:
+    """Episodes of three tasks with sampled ids, log-probabilities and credits: two right answers, then wrong ones, of each."""
+    found = []
+    for number, reward in enumerate(outcomes):
+        texts = [f"{number} + 1 = {number + 1}\n", f"#### {number}"]
+        ids = [prompt.action(Action(text), last_of_message=text is texts[-1]) for text in texts]
+        credits_ = (0.25 * number, reward - 0.5)
+        steps = tuple(
+            Step("" if i else "2 + 3?", texts[i], reward * i, ids[i], tuple(-0.1 * k - 0.01 for k in ids[i]), target=credits_[i])
+            for i in range(2)
+        )
+        end = End.TERMINATED if number % 5 else End.TRUNCATED
+        found.append(Trajectory("MathReason-v0", f"task {number % 3}", number, steps, end, "lm"))
+    return found
+
+
+LEARNERS = [sft, rejection, oreo, dqo, dvo, dpo, step_dpo, kto]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "own"),
+    [(module, "log.jsonl", False) for module in LEARNERS]
+    + [(module, name, False) for module in (sft, oreo) for name in ("log.jsonl.zst", "log")]
+    + [(module, "log.jsonl", True) for module in (dqo, dpo)],
+    ids=lambda value: value.METHOD.name if hasattr(value, "METHOD") else str(value),
+)
+def test_rows_on_disk_teach_what_rows_in_memory_teach(
+    start: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, module: Any, name: str, own: bool
+) -> None:
+    """To the bit, step by step, in whatever form the log lies; also where the reference itself played the log (`own`)."""
+    model = checkpoint.fingerprint(checkpoint.load_policy(start).lm) if own else "another"
+    with LogWriter(tmp_path / name, Header("MathReason-v0", "lm", model=model)) as writer:
+        writer.append(*played(Prompt(tokenizer), *[1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]))
+    settings = Training(tracker="none", batch=4, epochs=2, lr=1e-3, critic_lr=1e-3)
+    method, config = module.METHOD, module.Config()
+    train_on_log(method, config, settings, tmp_path / name, Start(str(start)), tmp_path / "stored", 0)
+    policy = checkpoint.load_policy(start)
+    rows = list(encode_rows(read(tmp_path / name).trajectories, Prompt(policy.tokenizer), settings.max_length))
+    rows = [dataclasses.replace(row, logps=None) for row in rows] if own else rows
+    learner = Learner(method, config, settings, rows, Models(policy), tmp_path / "memory", 0)
+    learner.run()
+    places = [tmp_path / "stored", tmp_path / "memory"]
+    metrics = [[json.loads(line) for line in Path(f"{place}-metrics.jsonl").read_text().splitlines()] for place in places]
+    assert len(metrics[0]) > 1
+    for one in (*metrics[0], *metrics[1]):
+        one.pop("tokens_per_second")
+    assert metrics[0] == metrics[1]
+    weights = [checkpoint.load(place)[0].state_dict() for place in places]
+    assert all(torch.equal(weight, weights[1][key]) for key, weight in weights[0].items())

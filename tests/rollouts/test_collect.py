@@ -368,3 +368,16 @@ def test_what_a_user_can_mend_is_said_in_a_line(tmp_path: Path, args: list[str],
     assert message in done.stdout.replace("\n", " ")
     assert "Traceback" not in done.stderr + done.stdout
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("name", ["log.jsonl.zst", "log"])
+def test_a_compressed_collection_goes_on_and_is_played_again(tmp_path: Path, name: str) -> None:
+    """What was played in two goes is what is played in one, and an agent like any log."""
+    expert, header = resolve_agent("expert", Sampling())
+    for episodes in (3, 7):
+        found = collect_log("math", {"count": 40}, expert, header, tmp_path / name, episodes)
+    assert {(t.task, t.seed) for t in read(tmp_path / name).trajectories} == {(t.task, t.seed) for t in found}
+    assert len(found) == 7
+    again, header = resolve_agent(str(tmp_path / name), Sampling())
+    played = collect_log("math", {"count": 40}, again, header, tmp_path / "again.jsonl")
+    assert sorted((t.task, t.total_reward) for t in played) == sorted((t.task, t.total_reward) for t in found)

@@ -10,15 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.trajectory import End, Header, LogError, LogWriter, Step, Trajectory, read
+from rollouts.trajectory import End, Header, LogError, LogWriter, Step, Trajectory, log_files, read
 from tests.rollouts.logs import trajectories
 
 HEADER = Header("Env-v0", "lm", sampling={"temperature": 1.0}, model="abc")
 
 
-@given(st.lists(trajectories(), max_size=4, unique_by=lambda episode: (episode.task, episode.seed)))
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, episodes: list[Trajectory]) -> None:
-    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+FORMS = ["log.jsonl", "log.jsonl.zst", "log"]
+
+
+@pytest.mark.parametrize("name", FORMS)
+@given(episodes=st.lists(trajectories(), max_size=4, unique_by=lambda episode: (episode.task, episode.seed)))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, name: str, episodes: list[Trajectory]) -> None:
+    path = tmp_path_factory.mktemp("log") / name
     with LogWriter(path, HEADER) as log:
         for episode in episodes:
             log.append(episode)
@@ -52,8 +56,9 @@ def test_a_torn_write_loses_at_most_its_own_line(tmp_path_factory: pytest.TempPa
         assert [t.task for t in read(path).trajectories] == [*"abc"[:lines], "d"]
 
 
-def test_a_killed_writer_leaves_a_log_that_reads(tmp_path: Path) -> None:
-    """A process that is killed while it writes: every episode that it had announced is there."""
+@pytest.mark.parametrize(("name", "lost"), [("log.jsonl", 0), ("log.jsonl.zst", 6), ("log", 6)])
+def test_a_killed_writer_leaves_a_log_that_reads(tmp_path: Path, name: str, lost: int) -> None:
+    """A process that is killed while it writes: every episode that it had announced is there, but for those of a frame."""
     code = (
         "import itertools, sys; from rollouts.trajectory import *\n"
         "log = LogWriter(sys.argv[1], Header('Env-v0', 'lm'))\n"
@@ -61,15 +66,16 @@ def test_a_killed_writer_leaves_a_log_that_reads(tmp_path: Path) -> None:
         "    log.append(Trajectory('Env-v0', str(i), 0, (Step('o', 'x' * 50_000, 0.0),), End.TERMINATED, 'lm'))\n"
         "    print(i, flush=True)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "log.jsonl")]
+    command = [sys.executable, "-c", code, str(tmp_path / name)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         announced = [int(next(writer.stdout)) for _ in range(50)]
         writer.kill()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the last line may be torn
-        tasks = [t.task for t in read(tmp_path / "log.jsonl").trajectories]
-    assert tasks[:50] == [str(i) for i in announced]
+        tasks = [t.task for t in read(tmp_path / name).trajectories]
+    assert len(tasks) >= 50 - lost
+    assert tasks[:50] == [str(i) for i in announced[: len(tasks)]]
 
 
 @pytest.mark.parametrize("content", [b'{"not": "a log"}', b"some notes\nof mine", b'{"format": "other", "version": 1}\nrest'])
@@ -87,14 +93,56 @@ def test_a_header_that_was_cut_off_is_written_again(tmp_path: Path) -> None:
     assert read(tmp_path / "log.jsonl").trajectories == [episode()]
 
 
-def test_an_episode_that_ended_by_an_error_is_played_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", FORMS)
+def test_an_episode_that_ended_by_an_error_is_played_again(tmp_path: Path, name: str) -> None:
     broken = Trajectory("Env-v0", "a", 0, (), End.ERROR, "lm")
-    with LogWriter(tmp_path / "log.jsonl", HEADER) as log:
+    with LogWriter(tmp_path / name, HEADER) as log:
         log.append(broken)
-    with LogWriter(tmp_path / "log.jsonl", HEADER) as log:
+    with LogWriter(tmp_path / name, HEADER) as log:
         assert (log.previous, log.written) == ([], set())
         log.append(episode())
-    assert read(tmp_path / "log.jsonl").trajectories == [episode()]
+    assert read(tmp_path / name).trajectories == [episode()]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_log_is_gone_on_with(tmp_path: Path, name: str) -> None:
+    with LogWriter(tmp_path / name, HEADER) as log:
+        log.append(episode("a"), episode("b"))
+    with LogWriter(tmp_path / name, HEADER) as log:
+        assert (log.previous, log.written) == ([episode("a"), episode("b")], {("a", 0), ("b", 0)})
+        log.append(episode("c"))
+    assert [t.task for t in read(tmp_path / name).trajectories] == ["a", "b", "c"]
+    with pytest.raises(LogError, match="give the same settings"):
+        LogWriter(tmp_path / name, Header("Env-v0", "another"))
+
+
+@pytest.mark.parametrize("name", FORMS[1:])
+def test_a_frame_that_was_cut_short_is_left_out_and_then_cut_off(tmp_path: Path, name: str) -> None:
+    for task in "ab":
+        with LogWriter(tmp_path / name, HEADER) as log:
+            log.append(episode(task))
+    (file,) = log_files(tmp_path / name)
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.warns(UserWarning, match="unfinished last frame"):
+        assert [t.task for t in read(tmp_path / name).trajectories] == ["a"]
+    with pytest.warns(UserWarning, match="cut off an unfinished last frame"), LogWriter(tmp_path / name, HEADER) as log:
+        log.append(episode("c"))
+    assert [t.task for t in read(tmp_path / name).trajectories] == ["a", "c"]
+
+
+@pytest.mark.parametrize("left", [0, 20])
+def test_a_shard_that_was_hardly_begun_is_begun_again(tmp_path: Path, left: int) -> None:
+    with LogWriter(tmp_path / "log", HEADER) as log:
+        log.append(episode("a"))
+    begun = tmp_path / "log" / "part-00001.jsonl.zst"
+    begun.write_bytes((tmp_path / "log" / "part-00000.jsonl.zst").read_bytes()[:left])
+    assert [t.task for t in read(tmp_path / "log").trajectories] == ["a"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cut
+        with LogWriter(tmp_path / "log", HEADER) as log:
+            log.append(episode("b"))
+    assert [t.task for t in read(begun).trajectories] == ["b"]
+    assert [t.task for t in read(tmp_path / "log").trajectories] == ["a", "b"]
 
 
 def test_bytes_that_are_no_text_name_the_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import math
 import signal
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from rollouts.episodes import EpisodeKey, episode_keys
 from rollouts.grow import Tree, grow
 from rollouts.journal import journal_path
 from rollouts.mcts import Node, Search, draw, select, tail, values
-from rollouts.trajectory import End, Header, LogError, Step, Trajectory, read
+from rollouts.trajectory import End, Header, LogError, Step, Trajectory, log_files, read
 from rollouts.tree import Args, grow_log, main
 
 ROOT = Path(__file__).parents[2]
@@ -403,6 +404,28 @@ def test_a_stopped_search_goes_on(tmp_path: Path, rollouts: int) -> None:
             assert journal_path(out).read_bytes() == journal
             assert again == (records, paths)
             assert agent.asked == {record.task for record in records[done:]}
+
+
+@pytest.mark.parametrize("name", ["tree.jsonl.zst", "tree"])
+def test_a_stopped_search_goes_on_in_frames(tmp_path: Path, name: str) -> None:
+    """Stopped after any tree, or within the frame of the next."""
+    search = Search(breadth=3, iterations=20, paths=2)
+    records, paths = grow_log("math", MATHS, Chance(), HEADER, tmp_path / name, search=search, parallel=1)
+    (file,) = log_files(tmp_path / name)
+    whole, journal = file.read_bytes(), journal_path(tmp_path / name)
+    assert journal.name == "tree.trees.jsonl"
+    trees = journal.read_bytes().splitlines(keepends=True)
+    for done in range(len(trees)):
+        for torn in (0, 3):
+            size = min((records[done - 1].size if done else 0) + torn, len(whole))
+            file.write_bytes(whole[:size])
+            journal.write_bytes(b"".join(trees[:done]))
+            agent = Counting()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the frame that is cut off
+                assert grow_log("math", MATHS, agent, HEADER, tmp_path / name, search=search, parallel=1) == (records, paths)
+            assert agent.asked == {record.task for record in records[done:]}
+            assert read(tmp_path / name).trajectories == paths
 
 
 class Counting(Chance):

@@ -151,12 +151,7 @@ class Learner:
         Raises:
             TrainingFault: loss or gradient became infinite or NaN, or the loss exploded; the last saved state becomes a checkpoint.
         """
-        # Not `train()`: dropout would make log pi of the same tokens differ between policy, reference and sampler.
-        self.model.eval()
-        self._resume()
-        if self.step:
-            console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
-        self._know_reference()
+        self.prepare()
         self._track_start()
         columns = bar_columns(self.method.name, "{task.fields[shown]}")
         bar = Progress(*columns, console=console, disable=not self.accelerator.is_main_process)
@@ -178,6 +173,21 @@ class Learner:
         self._finish()
         return self.out
 
+    def prepare(self) -> None:
+        """Go on from where a killed process stopped, and ask the reference where the same rows are met again and again."""
+        # Not `train()`: dropout would make log pi of the same tokens differ between policy, reference and sampler.
+        self.model.eval()
+        self._resume()
+        if self.step:
+            console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
+        kind = needed(self.method, self.config)
+        if kind and repeated(self.rows, self.steps * self.draws.batch * self.method.group):
+            folder = self.out.parent / "reference" / str(self.files.settings["reference"] or self.files.settings["start"])
+            accumulator, model = self.accumulator, self.accelerator.unwrap_model(self.model)
+            accumulator.known = ReferenceCache(
+                folder, kind, model, self.rows, self.training, accumulator.pad, accumulator.packed, self.accelerator
+            )
+
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns its metrics, averaged over the step by weight.
 
@@ -196,16 +206,6 @@ class Learner:
         self.optimizer.zero_grad()
         tokens = sum(len(row) for family in drawn for group in family for row in group)
         return found | {"tokens": tokens, "tokens_per_second": tokens / (time.perf_counter() - began)}
-
-    def _know_reference(self) -> None:
-        """Ask the reference now, where the same rows are met again."""
-        kind = needed(self.method, self.config)
-        if kind and repeated(self.rows, self.steps * self.draws.batch * self.method.group):
-            folder = self.out.parent / "reference" / str(self.files.settings["reference"] or self.files.settings["start"])
-            accumulator, model = self.accumulator, self.accelerator.unwrap_model(self.model)
-            accumulator.known = ReferenceCache(
-                folder, kind, model, self.rows, self.training, accumulator.pad, accumulator.packed, self.accelerator
-            )
 
     def _gradient(self, groups: Sequence[Sequence[Row]]) -> dict[str, float]:
         """Leave the clipped gradient of the loss of some examples, seen to be sound, in the parameters; its metrics."""

@@ -77,8 +77,7 @@ def ours(arguments: argparse.Namespace, loaded: Loaded, folder: Path, critic: An
     )
     rows = sequences(arguments, loaded.lm.config.vocab_size)
     learner = Learner(oreo.METHOD, oreo.Config(), training, rows, Models(loaded), folder / "model")
-    learner.model.eval()
-    learner._know_reference()
+    learner.prepare()
 
     def step() -> None:
         learner.train_step()

@@ -80,7 +80,7 @@ def test_what_another_run_asked_is_not_asked_again(
     """Of the same reference, in the same folder; a row that is new is asked for."""
     for method, expected in ((dro.METHOD, True), (dqo.METHOD, False)):
         asked.clear()
-        learner(method, small_lm, tokenizer, tmp_path, epochs=2)._know_reference()
+        learner(method, small_lm, tokenizer, tmp_path, epochs=2).prepare()
         assert bool(asked) is expected
     model, known = ActorCritic(small_lm, reference=True), Row((5, 6, 7), (-1, 0, 0), (1.0,))
     for batch_rows, tokens in (([known], 2), ([known, Row((5, 6, 8), (-1, 0, 0), (1.0,))], 2), ([known], 0)):
@@ -92,10 +92,10 @@ def test_what_another_run_asked_is_not_asked_again(
 def test_another_reference_is_asked(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, asked: list[int]
 ) -> None:
-    learner(dro.METHOD, small_lm, tokenizer, tmp_path, epochs=2)._know_reference()
+    learner(dro.METHOD, small_lm, tokenizer, tmp_path, epochs=2).prepare()
     asked.clear()
     small_lm.lm_head.weight.data += 0.1
-    learner(dro.METHOD, small_lm, tokenizer, tmp_path, epochs=2)._know_reference()
+    learner(dro.METHOD, small_lm, tokenizer, tmp_path, epochs=2).prepare()
     assert asked
 
 

@@ -24,11 +24,10 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import tyro
 
 from rollouts.exchange.files import Count, watched, write_log
 from rollouts.exchange.messages import Message, steps_of
-from rollouts.exchange.rows import book, checked, rows_of
+from rollouts.exchange.rows import RowsImport, book, checked, rows_of
 from rollouts.trajectory import Header, Trajectory
 
 
@@ -59,17 +58,10 @@ class Row(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True)
-class Import:
+class Import(RowsImport):
     """Read conversations of agents with environments."""
 
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """.json or .jsonl, plain or .gz, or .parquet"""
-    env: str
-    """the environment that the episodes are said to be of: alfworld, math, commonsense or any id"""
-    out: Path
-    """the log"""
     agent: str = "expert"
-    """the agent's name in the log"""
     reward: float = 1.0
     """what an episode earned whose row does not say it"""
 

@@ -11,13 +11,37 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
+import tyro
 from msgspec.structs import replace
 
 import envs
 from rollouts.exchange.files import need
+from rollouts.exchange.messages import Cut
 from rollouts.trajectory import End, Header, Step, Trajectory
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RowsImport:
+    """What every import of rows is told."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """JSON lines or a JSON array, plain or .gz, or .parquet"""
+    env: str
+    """the environment that the episodes are said to be of: alfworld, math, commonsense or any id"""
+    out: Path
+    """the log"""
+    agent: str = "imported"
+    """the agent's name in the log"""
+
+
+@dataclass(frozen=True)
+class CutImport(RowsImport):
+    """Messages may be cut into steps, too."""
+
+    cut: Cut = "none"
+    """how an assistant's message becomes steps: as it is, or cut by a rule (maths: lines)"""
 
 
 def rows_of(path: Path) -> Iterator[tuple[str, Any]]:

@@ -33,8 +33,8 @@ import msgspec
 import tyro
 
 from rollouts.exchange.files import Count, logged, watched, whole, write_log
-from rollouts.exchange.messages import Cut, Message, cutter, messages_of, steps_of
-from rollouts.exchange.rows import Book, book, checked, rows_of
+from rollouts.exchange.messages import Message, cutter, messages_of, steps_of
+from rollouts.exchange.rows import Book, CutImport, book, checked, rows_of
 from rollouts.progress import console
 from rollouts.trajectory import End, Header, Step, Trajectory
 
@@ -176,19 +176,13 @@ def _write(out: Path, rows: Iterable[dict[str, Any]], wanted: str) -> str:
 
 
 @dataclass(frozen=True)
-class Import:
-    """Read data sets of TRL: any of the four formats, or `messages` (language modelling); which one, the columns say."""
+class Import(CutImport):
+    """Read data sets of TRL: any of the four formats, or `messages` (language modelling); which one, the columns say.
 
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """JSON lines, JSON or Parquet, plain or .gz"""
-    env: str
-    """the environment that the episodes are said to be of: alfworld, math, commonsense or any id"""
-    out: Path
-    """the log"""
+    Stepwise data is cut already.
+    """
+
     agent: str = "trl"
-    """the agent's name in the log"""
-    cut: Cut = "none"
-    """how an assistant's message becomes steps: as it is, or cut by a rule (maths: lines); stepwise data is cut already"""
 
 
 Said = str | tuple[Message, ...]

@@ -12,15 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import tyro
 
 from rollouts.exchange.files import Count, watched, write_log
-from rollouts.exchange.messages import Cut, Message, cutter, steps_of
-from rollouts.exchange.rows import book, checked, rows_of
+from rollouts.exchange.messages import Message, cutter, steps_of
+from rollouts.exchange.rows import CutImport, book, checked, rows_of
 from rollouts.trajectory import End, Header, Trajectory
 
 
@@ -45,19 +43,10 @@ class Row(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Import:
+class Import(CutImport):
     """Read saved rollouts of verifiers."""
 
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """results.jsonl files, plain or .gz"""
-    env: str
-    """the environment that the episodes are said to be of: math, commonsense or any id"""
-    out: Path
-    """the log"""
     agent: str = "verifiers"
-    """the agent's name in the log"""
-    cut: Cut = "none"
-    """how an assistant's message becomes steps: as it is, or cut by a rule (maths: lines)"""
 
 
 def from_verifiers(args: Import) -> Count:

@@ -13,16 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import tyro
 from msgspec.structs import replace
 
 from rollouts.exchange.files import Count, watched, write_log
-from rollouts.exchange.messages import Cut, Message, cutter, steps_of
-from rollouts.exchange.rows import book, checked, rows_of
+from rollouts.exchange.messages import Message, cutter, steps_of
+from rollouts.exchange.rows import CutImport, book, checked, rows_of
 from rollouts.trajectory import Header, Trajectory
 
 
@@ -36,19 +34,10 @@ class Row(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Import:
+class Import(CutImport):
     """Read verl's dumps."""
 
-    files: tyro.conf.Positional[tuple[Path, ...]]
-    """.jsonl files, plain or .gz"""
-    env: str
-    """the environment that the episodes are said to be of: math, commonsense or any id"""
-    out: Path
-    """the log"""
     agent: str = "verl"
-    """the agent's name in the log"""
-    cut: Cut = "none"
-    """how an output becomes steps: as it is, or cut by a rule (maths: lines)"""
 
 
 def from_verl(args: Import) -> Count:

@@ -309,6 +309,8 @@ class Learner:
             else:
                 self._save_checkpoint(self.out)
             self.files.state.unlink(missing_ok=True)
+            if self.accumulator.known:
+                self.accumulator.known.close()
         self.accelerator.wait_for_everyone()
 
     def _save_checkpoint(self, folder: Path, success: float | None = None) -> None:

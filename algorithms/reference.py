@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -41,7 +42,7 @@ class ReferenceCache:
     """log pi_ref of the agent's tokens of every row, or the reference's states before them.
 
     Identical rows are asked for once, each process asks for its share, and what is in the folder already is not asked for again:
-    it may be of a run that was stopped, or of another learner's on the same rows.
+    it may be of a run that was stopped, or (log-probabilities) of another learner's on the same rows.
 
     Args:
         folder: of this reference, and of nothing else but it.
@@ -88,6 +89,12 @@ class ReferenceCache:
         else:
             batch.ref_states = known.view(torch.bfloat16) if known.dtype is torch.int16 else known
 
+    def close(self) -> None:
+        """Remove states, which take hundreds of megabytes; log-probabilities stay for other learners of the run."""
+        self.places = {}
+        if self.kind == "states":
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def _open(self) -> None:
         """Map what the folder holds."""
         for keys in sorted(self.folder.glob("*.keys.npy")):
@@ -109,7 +116,7 @@ class ReferenceCache:
         )
         name = hashlib.blake2b(index.tobytes(), digest_size=8).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
-        aside, done = (self.folder / f"{name}.{end}" for end in ("part", "npy"))
+        aside, done = (self.folder / f"{name}.{end}" for end in (f"{os.getpid()}.part", "npy"))
         file, start = None, 0
         bar = Progress(*bar_columns("reference", "batches"), console=console, disable=not accelerator.is_main_process)
         with bar, torch.no_grad(), accelerator.autocast():

@@ -51,6 +51,8 @@ def test_three_passes_ask_the_reference_once_and_train_as_if_they_always_did(
     found = learner(method, small_lm, tokenizer, tmp_path / "known", epochs=3, micro_tokens=100)
     found.run()
     assert sum(asked) == agent_tokens(found.rows)
+    assert list(tmp_path.glob("known/reference/*/states-no")) == []
+    assert bool(list(tmp_path.glob("known/reference/*/logp-no/*.npy"))) is (method is dro.METHOD)
     other = learner(method, small_lm, tokenizer, tmp_path / "asked", epochs=3, micro_tokens=100)
     monkeypatch.setattr(learner_module, "repeated", lambda *_: False)
     asked.clear()

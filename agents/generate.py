@@ -95,6 +95,7 @@ class Sampler:
         self.context = context or int(getattr(config, "max_position_embeddings", None) or 2**30)
         if (window := getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True):
             self.context = min(self.context, int(window))
+        self.context = min(self.context, int(getattr(config, "attention_chunk_size", None) or self.context))
         check(model.lm)
         self.cache = SlotCache(config.num_hidden_layers)
         self.order: list[Callable[[], Row | None]] = []

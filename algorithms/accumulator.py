@@ -62,11 +62,13 @@ class Accumulator:
         shares = weights / self._sum(weights.sum())
         totals: dict[str, Any] = {}
         losses: list[Tensor] = []
-        for index, (micro, share) in enumerate(zip(micros, shares, strict=True)):
+        for index, (micro, rows, share) in enumerate(zip(micros, parts, shares, strict=True)):
             last = index + 1 == len(micros)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
-                    outputs = compute_outputs(self.model, micro, self.method, self.config)
+                    # Only now: the reference's states of a whole step are as large as a model's.
+                    known = self.known.filled(micro, rows) if self.known else micro
+                    outputs = compute_outputs(self.model, known, self.method, self.config)
                     outputs.reference_point = point
                 loss, metrics = self.method.loss(outputs, micro, self.config)
                 losses.append(loss.detach())
@@ -78,13 +80,9 @@ class Accumulator:
         return Accumulated(means, losses, parts)
 
     def batches(self, parts: Sequence[Sequence[Row]]) -> list[Batch]:
-        """The micro-batches of rows that were cut, with what is known of them."""
+        """The micro-batches of rows that were cut."""
         level, device = self.method.level(self.config), self.accelerator.device
-        found = [collate(rows, level, self.pad, self.packed).to(device) for rows in parts]
-        if self.known:
-            for batch, rows in zip(found, parts, strict=True):
-                self.known.fill(batch, rows)
-        return found
+        return [collate(rows, level, self.pad, self.packed).to(device) for rows in parts]
 
     def reference_point(self, rows: Sequence[Row]) -> Tensor | None:
         """The mean log-ratio of the mismatched rows of the whole optimiser step, at least 0, where the learner asks for it."""

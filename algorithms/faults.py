@@ -40,10 +40,11 @@ class Faults:
             TrainingFault: in every process, with what is wrong, and the tasks of the micro-batch with the worst loss of all.
         """
         if wrong := self._wrong(metrics):
-            found = [(_badness(loss.item()), rows) for loss, rows in zip(losses, micros, strict=True)]
+            said = [[(row.task, len(row)) for row in rows] for rows in micros]
+            found = [(_badness(loss.item()), rows) for loss, rows in zip(losses, said, strict=True)]
             found = gather_object(found)  # every process comes here, or none
             _, rows = max(found, key=lambda pair: pair[0])
-            tasks, lengths = sorted({row.task for row in rows}), [len(row) for row in rows]
+            tasks, lengths = sorted({task for task, _ in rows}), [length for _, length in rows]
             raise TrainingFault(
                 f"{wrong} on a batch of {sum(len(rows) for _, rows in found)} rows, the worst loss on those of "
                 f"{', '.join(tasks[:4])}{', ...' if len(tasks) > 4 else ''} ({min(lengths)} to {max(lengths)} tokens): "

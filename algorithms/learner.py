@@ -97,7 +97,7 @@ class Learner:
         set_seed(seed)
         self.accelerator = self._accelerator()
         self.draws = Draws(families(self.groups, training.by_task), training.batch, seed)
-        if self.draws.batch // training.by_task < (count := self.accelerator.num_processes):
+        if -(-self.draws.batch // training.by_task) < (count := self.accelerator.num_processes):
             what = "pairs" if method.group == 2 else "rows"
             raise ValueError(
                 f"a step of {self.draws.batch} {what}, {training.by_task} of a task together, leaves some of {count} processes "
@@ -163,6 +163,7 @@ class Learner:
                 try:
                     metrics = self.train_step()
                 except TrainingFault as fault:
+                    self._forget_reference()
                     where = f"{self.method.name}, step {self.step}"
                     raise TrainingFault(f"{where}: {fault}; {self._keep_last_good()}") from None
                 self.step += 1
@@ -182,11 +183,18 @@ class Learner:
             console.print(f"{self.method.name}: going on at step {self.step} of {self.steps}")
         kind = needed(self.method, self.config)
         if kind and repeated(self.rows, self.steps * self.draws.batch * self.method.group):
-            folder = self.out.parent / "reference" / str(self.files.settings["reference"] or self.files.settings["start"])
             accumulator, model = self.accumulator, self.accelerator.unwrap_model(self.model)
+            weights = str(self.files.settings["reference"] or self.files.settings["start"])
+            dtype = str((model.reference or model.lm).dtype).removeprefix("torch.")
+            name = f"{kind}-{self.training.precision}-{dtype}" + (f"-{self.out.name}" if kind == "states" else "")
+            folder = self.out.parent / "reference" / weights / name
             accumulator.known = ReferenceCache(
                 folder, kind, model, self.rows, self.training, accumulator.pad, accumulator.packed, self.accelerator
             )
+
+    def _forget_reference(self) -> None:
+        if self.accumulator.known and self.accelerator.is_main_process:
+            self.accumulator.known.close()
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns its metrics, averaged over the step by weight.
@@ -309,8 +317,7 @@ class Learner:
             else:
                 self._save_checkpoint(self.out)
             self.files.state.unlink(missing_ok=True)
-            if self.accumulator.known:
-                self.accumulator.known.close()
+        self._forget_reference()
         self.accelerator.wait_for_everyone()
 
     def _save_checkpoint(self, folder: Path, success: float | None = None) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -45,7 +46,7 @@ class ReferenceCache:
     it may be of a run that was stopped, or (log-probabilities) of another learner's on the same rows.
 
     Args:
-        folder: of this reference, and of nothing else but it.
+        folder: of this kind, of this reference in its own type, and of nothing else.
         kind: what is kept.
         model: the model whose reference is asked.
         rows: all rows that training meets.
@@ -66,7 +67,7 @@ class ReferenceCache:
         packed: bool,
         accelerator: Accelerator,
     ) -> None:
-        self.folder, self.kind = folder / f"{kind}-{training.precision}", kind
+        self.folder, self.kind = folder, kind
         self.places: dict[bytes, Place] = {}
         self._open()
         distinct = {key: row for row in rows if (key := _key(row)) not in self.places}
@@ -77,17 +78,16 @@ class ReferenceCache:
         accelerator.wait_for_everyone()
         self._open()
 
-    def fill(self, batch: Batch, rows: Sequence[Row]) -> None:
-        """Put what is known of a batch's rows into it; nothing where a row is none of those that were asked for."""
+    def filled(self, batch: Batch, rows: Sequence[Row]) -> Batch:
+        """The batch of some rows with what is known of them; as it is where a row is none of those that were asked for."""
         found = [self.places.get(_key(row)) for row in rows]
         if any(place is None for place in found):
-            return
+            return batch
         parts = [torch.from_numpy(p.file[p.start : p.start + p.count].copy()) for p in found if p is not None]
         known = torch.cat(parts).to(batch.tokens.device)
         if self.kind == "logp":
-            batch.ref_logp = known
-        else:
-            batch.ref_states = known.view(torch.bfloat16) if known.dtype is torch.int16 else known
+            return replace(batch, ref_logp=known)
+        return replace(batch, ref_states=known.view(torch.bfloat16) if known.dtype is torch.int16 else known)
 
     def close(self) -> None:
         """Remove states, which take hundreds of megabytes; log-probabilities stay for other learners of the run."""

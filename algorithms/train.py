@@ -15,7 +15,7 @@ from agents.checkpoint import Base, Loaded
 from agents.model import ActorCritic
 from agents.prompt import Prompt
 from agents.tiny import TinyConfig
-from algorithms.batch import Row
+from algorithms.batch import Row, digest
 from algorithms.examples import encode_rows
 from algorithms.learner import Learner, Models
 from algorithms.method import Method
@@ -92,7 +92,7 @@ def train(
             raise ValueError(f"{method.name} has no {flag[2:].partition('-')[0]}: leave out {flag}")
     check_settings(method, config, training, validated=held_out is not None)
     # Who ended first is chance, with several workers: the same episodes are the same training.
-    rows = sorted(_encode(log, policy, training, out.parent), key=lambda row: (row.task, row.seed))
+    rows = sorted(_encode(log, policy, training, out.parent), key=lambda row: (row.task, row.seed, digest(row.tokens)))
     console.print(_describe(rows, len(log.trajectories)))
     models = Models(policy)
     if start.reference:

@@ -4,9 +4,9 @@
     python -m benchmarks.sampling MODEL --env math --episodes 160 --samples 10 --max-new-tokens 256
 
 All play the same tasks, at temperature 1, all episodes at once. The loop encodes each history anew at every turn, padded on the
-left, and goes on until the last row is done; continuous batching (`generate_batch`) encodes it anew too. Neither gives
-log-probabilities, which this project's sampler does. They take turns, in an order drawn anew in each round, after two episodes
-each to warm up.
+left, and goes on until the last row is done; continuous batching (`generate_batch`, called once a turn) encodes it anew too.
+Neither gives log-probabilities, which this project's sampler does. They take turns, in an order drawn anew in each round, after two
+episodes each to warm up.
 """
 
 from __future__ import annotations
@@ -45,7 +45,14 @@ class Padded(Agent):
         pad = loaded.tokenizer.pad_token_id
         self.pad = self.prompt.closer if pad is None else int(pad)  # type: ignore[arg-type]
         self.settings = GenerationConfig(
-            max_new_tokens=tokens, do_sample=True, top_k=0, eos_token_id=self.prompt.closer, pad_token_id=self.pad
+            max_new_tokens=tokens,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            repetition_penalty=1.0,
+            eos_token_id=self.prompt.closer,
+            pad_token_id=self.pad,
         )
 
     def act(self, histories: Sequence[History]) -> list[Action]:

@@ -78,6 +78,7 @@ def ours(arguments: argparse.Namespace, loaded: Loaded, folder: Path, critic: An
     rows = sequences(arguments, loaded.lm.config.vocab_size)
     learner = Learner(oreo.METHOD, oreo.Config(), training, rows, Models(loaded), folder / "model")
     learner.prepare()
+    setattr(learner, "_save_state", lambda: None)  # noqa: B010 (of so short a run every step would be saved)
 
     def step() -> None:
         learner.train_step()
@@ -150,7 +151,7 @@ def three_models(arguments: argparse.Namespace, loaded: Loaded, folder: Path) ->
         if arguments.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.train()
-    optimizer = torch.optim.AdamW([*policy.parameters(), *trunk.parameters(), *head.parameters()], lr=5e-6)
+    optimizer = torch.optim.AdamW([*policy.parameters(), *trunk.parameters(), *head.parameters()], lr=5e-6, fused=True)
     rows = sequences(arguments, policy.config.vocab_size)
     batches = iter([rows[first : first + arguments.batch] for first in range(0, len(rows), arguments.batch)])
     config = oreo.Config()
@@ -170,6 +171,7 @@ def three_models(arguments: argparse.Namespace, loaded: Loaded, folder: Path) ->
         outputs = Outputs(said(logp), said(ref), value * batch.mask, kl=row_mean(kl[own], batch))
         oreo.METHOD.loss(outputs, batch, config)[0].backward()
         torch.nn.utils.clip_grad_norm_([*policy.parameters()], 1.0)
+        torch.nn.utils.clip_grad_norm_([*trunk.parameters(), *head.parameters()], 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -216,6 +218,10 @@ def main() -> None:
     if arguments.way:
         print(json.dumps(measure(arguments)))
         return
+    if arguments.batch % arguments.samples:
+        raise ValueError(f"--batch {arguments.batch} is no multiple of --samples {arguments.samples}: a step holds whole prompts")
+    if arguments.rank:  # these train whole models
+        arguments.ways = [way for way in arguments.ways if way not in ("separate", "three models")]
     shared = ["--samples", "--batch", "--steps", "--rank"]
     given = [x for name in shared for x in (name, str(getattr(arguments, name[2:])))]
     given += ["--checkpointing"] * arguments.checkpointing
@@ -236,10 +242,10 @@ def main() -> None:
                 memory[way].append(found["memory"])
         for way in arguments.ways:
             middle, most = statistics.median(speeds[way]), statistics.median(memory[way])
-            theirs = speeds.get("trl"), memory.get("trl")
-            ratio, share = (middle / statistics.median(theirs[0]), most / statistics.median(theirs[1])) if all(theirs) else (1, 1)  # type: ignore[arg-type]
+            ratio = f"{middle / statistics.median(speeds['trl']):.2f}" if "trl" in speeds else "-"
+            share = f"{most / statistics.median(memory['trl']):.2f}" if "trl" in memory else "-"
             spread = f"{middle:.0f} ({min(speeds[way]):.0f} to {max(speeds[way]):.0f})"
-            print(f"| {length} | {way} | {spread} | {ratio:.2f} | {most:.2f} | {share:.2f} |", flush=True)
+            print(f"| {length} | {way} | {spread} | {ratio} | {most:.2f} | {share} |", flush=True)
 
 
 if __name__ == "__main__":

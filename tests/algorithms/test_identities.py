@@ -362,7 +362,7 @@ def test_a_known_reference_equals_one_that_is_asked(
     kind, training = needed(method, config), Training(micro_tokens=12)
     assert kind
     known = ReferenceCache(tmp_path, kind, model, ROWS[::-1], training, 0, True, Accelerator(cpu=True))
-    known.fill(batch, ROWS)
+    batch = known.filled(batch, ROWS)
     assert (batch.ref_logp is None) == (kind == "states") == (batch.ref_states is not None)
     monkey = model.hidden
     model.hidden = lambda role, *given: monkey(role, *given) if role != "reference" else 1 / 0  # type: ignore[method-assign]

@@ -562,6 +562,7 @@ from algorithms.faults import TrainingFault
 from algorithms.job import leave
 from algorithms.learner import Learner, Models
 from algorithms.minibatch import Draws
+from algorithms.store import RowStore
 from algorithms.training import Training
 sys.path.insert(0, sys.argv[3])
 from test_learner import rows
@@ -582,8 +583,11 @@ train(kto.METHOD, alone, "alone")
 chosen = [i for (i,) in Draws([[i] for i in range(24)], 8, 0).step(0)]
 spoilt = [replace(row, task=f"task {i}") for i, row in enumerate(rows(24))]
 spoilt[chosen[1]] = replace(spoilt[chosen[1]], task="spoilt", reward=(0.0, float("nan")))
+store = RowStore(Path(sys.argv[2]))  # as a log's rows are
+for row in spoilt:
+    store.append(row)
 try:
-    train(value.METHOD, spoilt, "spoilt")
+    train(value.METHOD, store.rows(), "spoilt")
 except TrainingFault as fault:
     Path(sys.argv[2], f"fault-{os.environ['RANK']}").write_text(str(fault))
 leave()

@@ -51,8 +51,8 @@ def test_three_passes_ask_the_reference_once_and_train_as_if_they_always_did(
     found = learner(method, small_lm, tokenizer, tmp_path / "known", epochs=3, micro_tokens=100)
     found.run()
     assert sum(asked) == agent_tokens(found.rows)
-    assert list(tmp_path.glob("known/reference/*/states-no")) == []
-    assert bool(list(tmp_path.glob("known/reference/*/logp-no/*.npy"))) is (method is dro.METHOD)
+    assert list(tmp_path.glob("known/reference/*/states-*")) == []
+    assert bool(list(tmp_path.glob("known/reference/*/logp-no-float32/*.npy"))) is (method is dro.METHOD)
     other = learner(method, small_lm, tokenizer, tmp_path / "asked", epochs=3, micro_tokens=100)
     monkeypatch.setattr(learner_module, "repeated", lambda *_: False)
     asked.clear()
@@ -91,6 +91,17 @@ def test_what_another_run_asked_is_not_asked_again(
         assert sum(asked) == tokens
 
 
+def test_a_reference_of_another_type_is_asked(
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, asked: list[int]
+) -> None:
+    """Adapters on a base in bfloat16, and then all of its weights in float32, whose fingerprint is the same."""
+    small_lm.bfloat16()
+    for rank in (4, 0):
+        asked.clear()
+        learner(dro.METHOD, small_lm, tokenizer, tmp_path, epochs=2, rank=rank).prepare()
+        assert asked
+
+
 def test_another_reference_is_asked(
     small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, asked: list[int]
 ) -> None:
@@ -108,19 +119,18 @@ def test_a_file_that_was_not_finished_is_not_read(small_lm: LlamaForCausalLM, tm
         asked.clear()
         known = ReferenceCache(tmp_path, "logp", model, rows, Training(), 0, True, Accelerator(cpu=True))
         assert sum(asked) == 2
-        (keys,) = tmp_path.glob("*/*.keys.npy")
+        (keys,) = tmp_path.glob("*.keys.npy")
         keys.unlink()
     batch = collate(rows, "token")
-    known.fill(batch, rows)
-    torch.testing.assert_close(batch.ref_logp, model.reference_logp(batch.tokens, batch.decision >= 0))
+    torch.testing.assert_close(known.filled(batch, rows).ref_logp, model.reference_logp(batch.tokens, batch.decision >= 0))
 
 
 def test_states_in_bfloat16_stay_so(small_lm: LlamaForCausalLM, tmp_path: Path) -> None:
     model, rows = ActorCritic(small_lm.bfloat16(), reference=True), [Row((5, 6, 7), (-1, 0, 0), (1.0,))]
     batch = collate(rows, "token")
-    ReferenceCache(tmp_path, "states", model, rows, Training(), 0, True, Accelerator(cpu=True)).fill(batch, rows)
-    assert batch.ref_states is not None and batch.ref_states.dtype is torch.bfloat16
-    torch.testing.assert_close(batch.ref_states, model.reference_states(batch.tokens, batch.decision >= 0))
+    found = ReferenceCache(tmp_path, "states", model, rows, Training(), 0, True, Accelerator(cpu=True)).filled(batch, rows)
+    assert found.ref_states is not None and found.ref_states.dtype is torch.bfloat16
+    torch.testing.assert_close(found.ref_states, model.reference_states(batch.tokens, batch.decision >= 0))
 
 
 def test_rows_that_are_made_on_the_way_are_asked_for_then(

@@ -90,7 +90,7 @@ def test_the_first_round_s_reference_can_be_kept(tmp_path: Path) -> None:
     pipeline(oreo.METHOD, out, rounds=2, keep_reference=True).run()
     assert Path(meta(out / "oreo-2")["reference"]) == out / "sft"
     start = [json.loads((out / f"{name}-metrics.jsonl").read_text().splitlines()[0]) for name in ("oreo", "oreo-2")]
-    assert start[0]["kl"] == 0.0
+    assert start[0]["kl"] == pytest.approx(0, abs=1e-7)  # the reference was asked in other batches
     assert start[0]["value"] == 0.0
     assert start[1]["kl"] > 0.0
     assert start[1]["value"] != 0.0

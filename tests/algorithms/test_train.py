@@ -217,6 +217,7 @@ def test_rows_on_disk_teach_what_rows_in_memory_teach(
     train_on_log(method, config, settings, tmp_path / name, Start(str(start)), tmp_path / "stored", 0)
     policy = checkpoint.load_policy(start)
     rows = list(encode_rows(read(tmp_path / name).trajectories, Prompt(policy.tokenizer), settings.max_length))
+    rows = sorted(rows, key=lambda row: (row.task, row.seed))
     rows = [dataclasses.replace(row, logps=None) for row in rows] if own else rows
     learner = Learner(method, config, settings, rows, Models(policy), tmp_path / "memory", 0)
     learner.run()

@@ -29,7 +29,7 @@ class Training:
     micro_tokens: int = 16384
     """most tokens (padding included) of one forward pass"""
     gradient_checkpointing: bool = False
-    """keep only what stands between layers, and compute the rest again for the gradient: less memory, a third more time"""
+    """keep only what stands between layers, and compute the rest again for the gradient: less memory, one more forward pass"""
     max_length: int = 2048
     """longest row; longer ones keep their first whole steps"""
     truncated: Truncated = "zero"

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -90,8 +90,11 @@ def save(
     tokenizer: PreTrainedTokenizerBase,
     base: Base,
     meta: dict[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a checkpoint folder (replacing one that is there). `base` is what `load_policy` said of the model trained from.
+
+    `weights` are those that `stored` names, where the model itself has only parts of them.
 
     Raises:
         FileExistsError: as `check_place`.
@@ -101,7 +104,7 @@ def save(
     aside = path.with_name(path.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    _save_weights(aside, model)
+    _save_weights(aside, model, weights)
     for index, adapter in enumerate(base.merged if model.rank else ()):
         shutil.copytree(adapter, aside / "merged" / str(index))
     tokenizer.save_pretrained(aside / "tokenizer")
@@ -122,6 +125,13 @@ def save(
         os.replace(path, before)
     os.replace(aside, path)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def stored(model: ActorCritic) -> dict[str, Tensor]:
+    """The weights that a checkpoint holds, by their names in the model: not the reference, and of a base under adapters none."""
+    found = model.state_dict(keep_vars=True)
+    frozen = ("reference.", "policy.") if model.rank else ("reference.",)
+    return {name: weight for name, weight in found.items() if weight.requires_grad or not name.startswith(frozen)}
 
 
 def check_place(path: Path) -> None:
@@ -220,16 +230,21 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _save_weights(folder: Path, model: ActorCritic) -> None:
+def _save_weights(folder: Path, model: ActorCritic, weights: Mapping[str, Tensor] | None) -> None:
+    def of(part: str) -> dict[str, Tensor] | None:
+        if weights is None:
+            return None
+        return {name.removeprefix(part): weight for name, weight in weights.items() if name.startswith(part)}
+
     if isinstance(model.policy, PeftModel):
         # peft writes one folder per adapter, named after it: policy/ and critic/.
-        model.policy.save_pretrained(str(folder))
+        model.policy.save_pretrained(str(folder), state_dict=of("policy."))
     else:
-        model.lm.save_pretrained(folder / "policy")
+        model.lm.save_pretrained(folder / "policy", state_dict=of("policy."))
     if model.critic is not None:
-        cast(PreTrainedModel, model.critic).save_pretrained(folder / "critic")
+        cast(PreTrainedModel, model.critic).save_pretrained(folder / "critic", state_dict=of("critic."))
     if model.value_head is not None:
-        save_file(model.value_head.state_dict(), folder / "value_head.safetensors")
+        save_file(of("value_head.") or model.value_head.state_dict(), folder / "value_head.safetensors")
 
 
 def _load_base(path: Path, config: dict[str, Any], name: str | None, dtype: torch.dtype | str) -> tuple[PreTrainedModel, Base]:

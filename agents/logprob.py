@@ -6,7 +6,7 @@ again instead of keeping them (memory: three float tensors of `chunk x V`, whate
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -22,11 +22,12 @@ Project = Callable[[Tensor], Tensor]
 def token_log_probs(hidden: Tensor, targets: Tensor, project: Project, chunk: int = CHUNK) -> Tensor:
     """Log pi(target | state) at N positions: hidden [N, D], targets [N] -> float [N]."""
 
-    def of_chunk(h: Tensor, y: Tensor) -> Tensor:
+    def of_chunk(h: Tensor, y: Tensor) -> tuple[Tensor]:
         logits = _upcast(project(h))
-        return logits.gather(-1, y[:, None])[:, 0] - logits.logsumexp(-1)
+        return (logits.gather(-1, y[:, None])[:, 0] - logits.logsumexp(-1),)
 
-    return _chunked(of_chunk, chunk, hidden, targets)
+    (logp,) = _chunked(of_chunk, chunk, hidden, targets)
+    return logp
 
 
 def token_log_probs_and_kl(
@@ -38,12 +39,12 @@ def token_log_probs_and_kl(
     float tensors [N]. No gradient flows into the reference.
     """
 
-    def of_chunk(h: Tensor, r: Tensor, y: Tensor) -> Tensor:
+    def of_chunk(h: Tensor, r: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logp = _upcast(project(h)).log_softmax(-1)
         with torch.no_grad():
             ref = _upcast(ref_project(r)).log_softmax(-1)
         kl = (logp.exp() * (logp - ref)).sum(-1)
-        return torch.stack([logp.gather(-1, y[:, None])[:, 0], ref.gather(-1, y[:, None])[:, 0], kl])
+        return logp.gather(-1, y[:, None])[:, 0], ref.gather(-1, y[:, None])[:, 0], kl
 
     logp, ref_logp, kl = _chunked(of_chunk, chunk, hidden, ref_hidden, targets)
     return logp, ref_logp.detach(), kl
@@ -53,8 +54,8 @@ def _upcast(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _chunked(function: Callable[..., Tensor], chunk: int, *inputs: Tensor) -> Tensor:
+def _chunked(function: Callable[..., tuple[Tensor, ...]], chunk: int, *inputs: Tensor) -> Iterator[Tensor]:
     pieces = zip(*(x.split(chunk) for x in inputs), strict=True)
     grad = torch.is_grad_enabled()
     found = [checkpoint(function, *piece, use_reentrant=False) if grad else function(*piece) for piece in pieces]
-    return torch.cat(found, dim=-1)  # type: ignore[arg-type]
+    return map(torch.cat, zip(*found, strict=True))

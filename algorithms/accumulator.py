@@ -18,6 +18,7 @@ from algorithms.batch import Batch, Row, collate
 from algorithms.method import Method
 from algorithms.minibatch import compute_outputs, cut
 from algorithms.reference import ReferenceCache
+from algorithms.sharding import passes
 from algorithms.training import Training
 
 T = TypeVar("T")
@@ -62,7 +63,9 @@ class Accumulator:
         shares = weights / self._sum(weights.sum())
         totals: dict[str, Any] = {}
         losses: list[Tensor] = []
-        for index, (micro, rows, share) in enumerate(zip(micros, parts, shares, strict=True)):
+        mine = list(zip(micros, parts, shares, strict=True))
+        spare = (micros[-1], parts[-1], shares.new_zeros(()))
+        for index, ((micro, rows, share), counts) in enumerate(passes(self.model, self.accelerator, mine, spare)):
             last = index + 1 == len(micros)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
@@ -71,9 +74,11 @@ class Accumulator:
                     outputs = compute_outputs(self.model, known, self.method, self.config)
                     outputs.reference_point = point
                 loss, metrics = self.method.loss(outputs, micro, self.config)
-                losses.append(loss.detach())
-                # DDP averages over processes what is meant as a sum of shares.
+                # DDP and FSDP average over processes what is meant as a sum of shares.
                 self.accelerator.backward(loss * share * self.accelerator.num_processes)
+            if not counts:
+                continue
+            losses.append(loss.detach())
             for name, metric in {"loss": loss.detach(), **metrics}.items():
                 totals[name] = totals.get(name, 0.0) + (metric if metric.ndim else metric * share)
         means = {name: mean for name, total in totals.items() if (mean := _mean(self._sum(total))) is not None}
@@ -88,12 +93,15 @@ class Accumulator:
         """The mean log-ratio of the mismatched rows of the whole optimiser step, at least 0, where the learner asks for it."""
         if self.method.mismatched is None:
             return None
-        rows = self._share(self.method.mismatched(rows))
+        parts = cut([[row] for row in self._share(self.method.mismatched(rows))], self.training.micro_tokens)
         model = self.accelerator.unwrap_model(self.model)  # a process may have no such row, where the others would wait for it
         total = torch.zeros(2, device=self.accelerator.device)  # the sum, and over how many
         with torch.no_grad(), self.accelerator.autocast():
-            for micro in self.batches(cut([[row] for row in rows], self.training.micro_tokens)):
+            for part, counts in passes(model, self.accelerator, parts, list(rows[:1])):
+                (micro,) = self.batches([part])
                 outputs = compute_outputs(model, micro, self.method, self.config)
+                if not counts:
+                    continue
                 assert outputs.ref_logp is not None
                 ratio = ((outputs.logp - outputs.ref_logp) * micro.mask).sum()
                 total += torch.stack([ratio.float(), micro.mask.any(1).sum().float()])

@@ -13,15 +13,17 @@ import random
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import AutocastKwargs, set_seed
 from rich.progress import Progress
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from agents import checkpoint
 from agents.checkpoint import Loaded
@@ -36,6 +38,7 @@ from algorithms.optimizer import adamw, forget_direction
 from algorithms.reference import ReferenceCache, needed, repeated
 from algorithms.runfiles import RunFiles
 from algorithms.selection import balanced
+from algorithms.sharding import asked, load_whole, unseen, whole
 from algorithms.training import Training
 from algorithms.validation import HeldOut, Stopping
 from rollouts.progress import bar_columns, console
@@ -66,7 +69,7 @@ class Learner:
         held_out: tasks that decide which checkpoint is kept and when training stops.
 
     Raises:
-        ValueError: the rows lack what the learner needs, or the critics do not fit.
+        ValueError: the rows lack what the learner needs, the critics do not fit, or what the launcher says of sharding does not.
         FileExistsError: `out` is there and is no checkpoint.
     """
 
@@ -107,8 +110,10 @@ class Learner:
         packed = all(packs(lm) for lm in (model.lm, model.reference) if lm is not None)
         self.steps = max(1, training.min_steps, round(training.epochs * self.draws.count / self.draws.batch))
         self.alone = round(training.critic_start * self.steps) if method.value else 0  # steps in which the policy stays
+        if self.sharding:
+            self.sharding.shard(model, self.accelerator)
         optimizer, self.schedule = adamw(model.groups(), training, self.steps, self.alone)
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.model, self.optimizer = (model, optimizer) if self.sharding else self.accelerator.prepare(model, optimizer)
         self.step = 0
         pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))
         self.accumulator = Accumulator(method, config, training, self.model, self.accelerator, pad, packed)
@@ -117,13 +122,17 @@ class Learner:
 
     def _accelerator(self) -> Accelerator:
         # Without a GPU, accelerate takes several processes for as many single ones unless it is told.
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        return Accelerator(
-            cpu=several and not torch.cuda.is_available(),
-            mixed_precision=self.training.precision,
-            log_with=None if self.training.tracker == "none" else self.training.tracker,
-            project_dir=str(self.out.parent / "tracker"),
-        )
+        cpu = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
+        self.sharding = asked(cpu)
+        with unseen():
+            return Accelerator(
+                cpu=cpu,
+                mixed_precision=self.training.precision,
+                log_with=None if self.training.tracker == "none" else self.training.tracker,
+                project_dir=str(self.out.parent / "tracker"),
+                # What autocast keeps of the weights for a whole pass would be whole layers.
+                kwargs_handlers=[AutocastKwargs(cache_enabled=False)] if self.sharding else None,
+            )
 
     def _model(self, critic: ActorCritic | None) -> ActorCritic:
         """Policy, reference and critic as they are before training."""
@@ -188,9 +197,14 @@ class Learner:
             dtype = str((model.reference or model.lm).dtype).removeprefix("torch.")
             name = f"{kind}-{self.training.precision}-{dtype}" + (f"-{self.out.name}" if kind == "states" else "")
             folder = self.out.parent / "reference" / weights / name
-            accumulator.known = ReferenceCache(
-                folder, kind, model, self.rows, self.training, accumulator.pad, accumulator.packed, self.accelerator
-            )
+            with self._gathered():
+                accumulator.known = ReferenceCache(
+                    folder, kind, model, self.rows, self.training, accumulator.pad, accumulator.packed, self.accelerator
+                )
+
+    def _gathered(self, *trunks: nn.Module) -> AbstractContextManager[None]:
+        """Where the model is sharded, what lies outside of layers and these trunks are whole in every process while this lasts."""
+        return self.sharding.gathered(self.model, *trunks) if self.sharding else nullcontext()
 
     def _forget_reference(self) -> None:
         if self.accumulator.known and self.accelerator.is_main_process:
@@ -220,7 +234,7 @@ class Learner:
         found, losses, parts = self.accumulator.accumulate(groups)
         for group in self.optimizer.param_groups:
             norm = cast(Tensor, self.accelerator.clip_grad_norm_(group["params"], self.training.clip or math.inf))
-            found[f"grad_norm/{group['name']}"] = norm.item()
+            found[f"grad_norm/{group['name']}"] = (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
             found[f"lr/{group['name']}"] = group["lr"]
         self.faults.check(found, losses, parts)
         return found
@@ -229,10 +243,12 @@ class Learner:
         """Play the held-out tasks, and keep the model where it is the best so far; its success."""
         assert self.held_out is not None and self.stopping is not None
         success = torch.zeros((), device=self.accelerator.device, dtype=torch.float64)
-        if self.accelerator.is_main_process:
-            success += self.held_out.success(self.accelerator.unwrap_model(self.model), self.start.tokenizer)
-        found = cast(Tensor, self.accelerator.reduce(success, "sum")).item()  # the other processes add 0
-        if self.stopping.better(found, self.step) and self.accelerator.is_main_process:
+        model = self.accelerator.unwrap_model(self.model)
+        with self._gathered(model.policy):
+            if self.accelerator.is_main_process:
+                success += self.held_out.success(model, self.start.tokenizer)
+            found = cast(Tensor, self.accelerator.reduce(success, "sum")).item()  # the other processes add 0
+        if self.stopping.better(found, self.step):
             self._save_checkpoint(self.files.best, found)
         return found
 
@@ -247,8 +263,8 @@ class Learner:
             return f"no state had been saved yet{best}"
         self._resume()
         self.accelerator.wait_for_everyone()
+        self._save_checkpoint(self.files.last_good)
         if self.accelerator.is_main_process:
-            self._save_checkpoint(self.files.last_good)
             self.files.state.unlink()
         return f"the model of step {self.step} is kept in {self.files.last_good}{best}"
 
@@ -279,26 +295,25 @@ class Learner:
             self.files.append_metrics({"step": self.step} | metrics)
 
     def _save_state(self) -> None:
-        """The trained weights and the optimiser."""
-        if not self.accelerator.is_main_process:
-            return
+        """The trained weights and the optimiser, whole: any number of processes can go on with them."""
         model = self.accelerator.unwrap_model(self.model)
-        self.files.save_state(
-            {
-                "step": self.step,
-                "early": self.faults.early,
-                "model": {name: p for name, p in model.named_parameters() if p.requires_grad},
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-            }
-        )
+        state = {
+            "step": self.step,
+            "early": self.faults.early,
+            "model": {name: p for name, p in model.named_parameters() if p.requires_grad},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        main = self.accelerator.is_main_process
+        state = whole(state, kept=main)
+        if main:
+            self.files.save_state(state)
 
     def _resume(self) -> None:
-        state = self.files.load_state(self.accelerator.device)
+        state = self.files.load_state(torch.device("cpu") if self.sharding else self.accelerator.device)
         if state is None:
             return
-        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"], strict=False)
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_whole(self.accelerator.unwrap_model(self.model), self.optimizer, state["model"], state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.step = state["step"]
         self.faults.early = state["early"][: self.step]  # the loss of the step to come was seen before the state was written
@@ -309,13 +324,13 @@ class Learner:
     def _finish(self) -> None:
         for tracker in self.accelerator.trackers:  # not end_training(): the process group serves the next learner too
             tracker.finish()
+        if not self.stopping:
+            self._save_checkpoint(self.out)
         if self.accelerator.is_main_process:
             if self.stopping:
                 shutil.rmtree(self.out, ignore_errors=True)
                 os.replace(self.files.best, self.out)
                 console.print(f"{self.method.name}: kept the model of {self.stopping}")
-            else:
-                self._save_checkpoint(self.out)
             self.files.state.unlink(missing_ok=True)
         self._forget_reference()
         self.accelerator.wait_for_everyone()
@@ -332,8 +347,10 @@ class Learner:
             "step": self.step,
             "held_out_success": success,
         }
-        model = self.accelerator.unwrap_model(self.model)
-        checkpoint.save(folder, model.eval(), self.start.tokenizer, self.start.base, meta)
+        model, main = self.accelerator.unwrap_model(self.model), self.accelerator.is_main_process
+        weights = whole(checkpoint.stored(model), kept=main) if self.sharding else None
+        if main:
+            checkpoint.save(folder, model.eval(), self.start.tokenizer, self.start.base, meta, weights)
 
 
 def _digest(rows: Sequence[Row]) -> str:

@@ -19,11 +19,13 @@ import torch
 from accelerate import Accelerator
 from rich.progress import Progress
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from agents.model import ActorCritic
 from algorithms.batch import Batch, Row, collate, digest
 from algorithms.method import Method
 from algorithms.minibatch import cut
+from algorithms.sharding import passes
 from algorithms.training import Training
 from rollouts.progress import bar_columns, console
 
@@ -54,6 +56,9 @@ class ReferenceCache:
         pad: id of a padding token.
         packed: whether the model takes packed rows.
         accelerator: of this process.
+
+    Raises:
+        ValueError: the model is sharded, and its processes do not share the folder.
     """
 
     def __init__(
@@ -73,10 +78,15 @@ class ReferenceCache:
         distinct = {key: row for row in rows if (key := _key(row)) not in self.places}
         accelerator.wait_for_everyone()  # nobody writes before all have seen the same
         mine = list(distinct.values())[accelerator.process_index :: accelerator.num_processes]
-        if mine:
-            self._write(model, mine, training, pad, packed, accelerator)
+        if distinct:
+            self._write(model, mine, rows[0], training, pad, packed, accelerator)
         accelerator.wait_for_everyone()
         self._open()
+        if isinstance(model, FSDPModule) and any(_key(row) not in self.places for row in rows):
+            raise ValueError(
+                f"{folder} lacks what other processes wrote there: sharded training wants an --out on a disk that all its processes "
+                "share, for they ask the reference together or not at all"
+            )
 
     def filled(self, batch: Batch, rows: Sequence[Row]) -> Batch:
         """The batch of some rows with what is known of them; as it is where a row is none of those that were asked for."""
@@ -106,9 +116,16 @@ class ReferenceCache:
                 start += count
 
     def _write(
-        self, model: ActorCritic, rows: Sequence[Row], training: Training, pad: int, packed: bool, accelerator: Accelerator
+        self,
+        model: ActorCritic,
+        rows: Sequence[Row],
+        spare: Row,
+        training: Training,
+        pad: int,
+        packed: bool,
+        accelerator: Accelerator,
     ) -> None:
-        """Ask for rows; the file is written aside and named when it is whole, its keys last."""
+        """Ask for rows, none or more; the file is written aside and named when it is whole, its keys last."""
         parts = cut([[row] for row in rows], training.micro_tokens)
         index = np.array(
             [(np.frombuffer(_key(row), np.uint8), _own(row)) for part in parts for row in part],
@@ -120,16 +137,19 @@ class ReferenceCache:
         file, start = None, 0
         bar = Progress(*bar_columns("reference", "batches"), console=console, disable=not accelerator.is_main_process)
         with bar, torch.no_grad(), accelerator.autocast():
-            for part in bar.track(parts):
+            for part, counts in bar.track(passes(model, accelerator, parts, [spare])):
                 batch = collate(part, "token", pad, packed).to(accelerator.device)
                 found = self._ask(model, batch).cpu()
+                if not counts:
+                    continue
                 array = (found.view(torch.int16) if found.dtype is torch.bfloat16 else found).numpy()
                 if file is None:
                     shape = (int(index["count"].sum()), *array.shape[1:])
                     file = np.lib.format.open_memmap(aside, mode="w+", dtype=array.dtype, shape=shape)
                 file[start : start + len(array)] = array
                 start += len(array)
-        assert file is not None
+        if file is None:
+            return
         file.flush()
         os.replace(aside, done)
         with open(aside, "wb") as keys:

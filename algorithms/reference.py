@@ -84,8 +84,8 @@ class ReferenceCache:
         self._open()
         if isinstance(model, FSDPModule) and any(_key(row) not in self.places for row in rows):
             raise ValueError(
-                f"{folder} lacks what other processes wrote there: sharded training wants an --out on a disk that all its processes "
-                "share, for they ask the reference together or not at all"
+                f"{folder} lacks what other processes wrote there: sharded training wants an --out on a disk that all of its "
+                "processes share, for they ask the reference together or not at all"
             )
 
     def filled(self, batch: Batch, rows: Sequence[Row]) -> Batch:

@@ -64,7 +64,7 @@ class Sharding:
         root.set_modules_to_backward_prefetch([root])
         for trunk in (model.policy, model.reference, model.critic):
             layers = _units(trunk) if trunk is not None else []
-            for before, layer in zip([*layers[:1], *layers], layers):  # noqa: B905: the last is before none
+            for before, layer in zip(layers[:1] + layers[:-1], layers, strict=True):
                 layer.set_modules_to_backward_prefetch([before])
         # The model whose first pass it is becomes the root of all: not one of the layers.
         tokens = torch.zeros((1, 2), dtype=torch.long, device=accelerator.device)
@@ -102,7 +102,7 @@ def asked(cpu: bool) -> Sharding | None:
     if os.environ.get(SWITCH, "false").lower() != "true":
         return None
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
-        raise ValueError(f"the launcher's configuration asks for version {version} of FSDP: give fsdp_version: 2 (see runs/fsdp.yaml)")
+        raise ValueError(f"the launcher asks for FSDP of version {version}: give fsdp_version: 2 (see runs/fsdp.yaml)")
     state = PartialState(cpu=cpu)  # while accelerate knows of offloading, for which it lets processes talk in main memory too
     plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
     if plugin.cpu_ram_efficient_loading:
@@ -111,7 +111,7 @@ def asked(cpu: bool) -> Sharding | None:
         raise ValueError("layers are computed again by --gradient-checkpointing: give fsdp_activation_checkpointing: false")
     if state.num_processes == 1:
         return None
-    offload = OffloadPolicy() if state.device.type == "cpu" else cast(OffloadPolicy, plugin.cpu_offload)
+    offload = OffloadPolicy() if cpu else cast(OffloadPolicy, plugin.cpu_offload)
     return Sharding(bool(plugin.reshard_after_forward), offload)
 
 
@@ -147,7 +147,7 @@ def whole(tree: T, kept: bool) -> T:
 
     def put_together(part: DTensor) -> Tensor | None:
         if id(part) not in known:
-            full = part.detach().full_tensor()
+            full = cast(DTensor, part.detach()).full_tensor()
             known[id(part)] = full.cpu() if kept else None
         return known[id(part)]
 
@@ -167,7 +167,7 @@ def load_whole(model: nn.Module, optimizer: Optimizer, weights: Mapping[str, Ten
 
 
 def _part(full: Tensor, like: Tensor) -> Tensor:
-    """This process's part of a tensor, where another of its shape is sharded."""
+    """A process's part of a tensor, where another of its shape is sharded."""
     if not isinstance(like, DTensor):
         return full
     return distribute_tensor(full, like.device_mesh, like.placements, src_data_rank=None)  # each cuts from what it has read

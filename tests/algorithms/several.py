@@ -1,6 +1,6 @@
 """Trainings that end alike in one process and in several that share the model among them.
 
-    python -m torch.distributed.run --nproc_per_node 2 -m tests.algorithms.several START OUT     # with ACCELERATE_USE_FSDP=true
+python -m torch.distributed.run --nproc_per_node 2 -m tests.algorithms.several START OUT     # with ACCELERATE_USE_FSDP=true
 """
 
 from __future__ import annotations
@@ -68,9 +68,12 @@ def in_float64(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
 
-def make(start: Path, out: Path, name: str, method: Method, data: list[Row], held_out: HeldOut | None = None, **given: Any) -> Learner:
+def make(
+    start: Path, out: Path, name: str, method: Method, data: list[Row], held_out: HeldOut | None = None, **given: Any
+) -> Learner:
     """A learner; beside its checkpoint, how many of the model's numbers this process holds, and of how many."""
-    training = Training(**{"batch": 8, "lr": 1e-3, "critic_lr": 1e-3, "epochs": 1, "tracker": "none", "micro_tokens": 60, **given})  # type: ignore[arg-type]
+    usual: dict[str, Any] = {"batch": 8, "lr": 1e-3, "critic_lr": 1e-3, "tracker": "none", "micro_tokens": 60}
+    training = Training(**usual | given)
     policy = checkpoint.load_policy(start, dtype=torch.bfloat16 if name == "bf16-base" else "auto")
     learner = Learner(method, method.config(), training, data, Models(policy), out / name, held_out=held_out)
     held = [p.to_local() if isinstance(p, DTensor) else p for p in learner.model.parameters()]

@@ -59,7 +59,8 @@ def trained(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPat
         "ACCELERATE_USE_FSDP": "true",
         "FSDP_VERSION": "2",
     }
-    done = subprocess.run(command + arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)  # or it hangs
+    run = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 600}  # or it hangs
+    done = subprocess.run(command + arguments, **run)
     assert done.returncode == 0, done.stderr
     yield found
     shutil.rmtree(folder)
@@ -154,7 +155,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.parametrize(
     ("name", "given", "says"),
     [
-        ("FSDP_VERSION", "1", "version 1 of FSDP: give fsdp_version: 2"),
+        ("FSDP_VERSION", "1", "FSDP of version 1: give fsdp_version: 2"),
         ("FSDP_CPU_RAM_EFFICIENT_LOADING", "true", "give fsdp_cpu_ram_efficient_loading: false"),
         ("FSDP_ACTIVATION_CHECKPOINTING", "true", "by --gradient-checkpointing"),
     ],

@@ -70,7 +70,7 @@ class Sharding:
         tokens = torch.zeros((1, 2), dtype=torch.long, device=accelerator.device)
         with torch.no_grad():
             model(tokens, tokens.new_tensor([[0, 1]]).bool(), tokens[:, :1])
-        root.reshard()
+        root.reset_iter_state()  # no layer stays gathered: the optimiser is to have the parts
 
     @contextmanager
     def gathered(self, model: ActorCritic, *trunks: nn.Module) -> Iterator[None]:

@@ -118,6 +118,8 @@ if __name__ == "__main__":
         in_float64(patch)
         train(start, out)
         make_killed(start, out, "continued").run()
+        patch.setenv("FSDP_RESHARD_AFTER_FORWARD", "false")
+        make(start, out, "kept", oreo.METHOD, rows(24), Played()).run()
     AcceleratorState._reset_state()  # of its precision
     train_rounded(start, out)
     leave()

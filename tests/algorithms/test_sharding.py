@@ -11,15 +11,17 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import nn
-from transformers import PreTrainedTokenizerFast
+from torch.distributed.fsdp import OffloadPolicy
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import tiny
 from agents.checkpoint import Base, save
 from agents.model import ActorCritic
-from algorithms.sharding import asked, unseen, whole
+from algorithms.sharding import Sharding, asked, unseen, whole
 from tests.algorithms import several
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +47,7 @@ def trained(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPat
     with pytest.MonkeyPatch.context() as patch:
         several.in_float64(patch)
         several.train(found.start, found.one)
+        several.make_killed(found.start, found.one, "whole").run()
     AcceleratorState._reset_state()  # of its precision
     several.train_rounded(found.start, found.one)
     AcceleratorState._reset_state()
@@ -74,7 +77,14 @@ def assert_same(one: Path, two: Path) -> None:
 
 
 def metrics(folder: Path, name: str) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / f"{name}-metrics.jsonl").read_text().splitlines()]
+    """All but how fast it was."""
+    lines = [json.loads(line) for line in (folder / f"{name}-metrics.jsonl").read_text().splitlines()]
+    return [line | {"tokens_per_second": 0} for line in lines]
+
+
+def assert_same_metrics(one: list[dict[str, float]], two: list[dict[str, float]]) -> None:
+    for a, b in zip(one, two, strict=True):
+        assert a == pytest.approx(b, rel=1e-7, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", [*several.TRAINED, "alone", "played"])
@@ -84,9 +94,7 @@ def test_two_processes_end_with_the_checkpoint_of_one(trained: Trained, name: st
 
 @pytest.mark.parametrize("name", [*several.TRAINED, "alone", "played"])
 def test_two_processes_see_the_metrics_of_one(trained: Trained, name: str) -> None:
-    one, two = (metrics(folder, name) for folder in (trained.one, trained.two))
-    for a, b in zip(one, two, strict=True):
-        assert a | {"tokens_per_second": 0} == pytest.approx(b | {"tokens_per_second": 0}, rel=1e-7, abs=1e-12)
+    assert_same_metrics(metrics(trained.one, name), metrics(trained.two, name))
 
 
 @pytest.mark.parametrize("name", several.TRAINED)
@@ -106,29 +114,28 @@ def test_what_is_played_is_the_whole_model(trained: Trained) -> None:
     assert chosen[0]["step"] == chosen[1]["step"]
 
 
+def test_layers_that_stay_gathered_change_nothing(trained: Trained) -> None:
+    assert_same_metrics(metrics(trained.one, "played"), metrics(trained.two, "kept"))
+
+
+def test_adapters_want_layers_that_do_not_stay_gathered(small_lm: LlamaForCausalLM) -> None:
+    with pytest.raises(ValueError, match="with --rank, give fsdp_reshard_after_forward: true"):
+        Sharding(False, OffloadPolicy()).shard(ActorCritic(small_lm, rank=2), Accelerator())
+
+
 def test_two_processes_go_on_with_the_state_of_one(trained: Trained) -> None:
-    several_whole(trained)
+    """Of six steps, the last three."""
+    assert [line["step"] for line in metrics(trained.two, "continued")] == [4, 5, 6]
     assert_same(trained.one / "whole", trained.two / "continued")
 
 
 def test_one_process_goes_on_with_the_state_of_two(trained: Trained) -> None:
-    several_whole(trained)
     shutil.copy(trained.two / "killed-state", trained.one / "continued-state")
     with pytest.MonkeyPatch.context() as patch:
         several.in_float64(patch)
-        learner = several.make_killed(trained.start, trained.one, "continued")
-        learner.prepare()
-        assert learner.step == 3
-        learner.run()
+        several.make_killed(trained.start, trained.one, "continued").run()
+    assert [line["step"] for line in metrics(trained.one, "continued")] == [4, 5, 6]
     assert_same(trained.one / "whole", trained.one / "continued")
-
-
-def several_whole(trained: Trained) -> None:
-    """The run that nobody stopped."""
-    if not (trained.one / "whole").exists():
-        with pytest.MonkeyPatch.context() as patch:
-            several.in_float64(patch)
-            several.make_killed(trained.start, trained.one, "whole").run()
 
 
 def test_a_fault_keeps_the_last_good_model(trained: Trained) -> None:

@@ -60,12 +60,6 @@ class Sharding:
         for layer in reversed([m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]):  # inner ones first
             fully_shard(layer, reshard_after_forward=self.reshard, **how)
         root = cast(FSDPModule, fully_shard(model, reshard_after_forward=False, **how))
-        # Left alone, the backward pass gathers ahead what was computed before: it might be the reference, which has none.
-        root.set_modules_to_backward_prefetch([root])
-        for trunk in (model.policy, model.reference, model.critic):
-            layers = _units(trunk) if trunk is not None else []
-            for before, layer in zip(layers[:1] + layers[:-1], layers, strict=True):
-                layer.set_modules_to_backward_prefetch([before])
         # The model whose first pass it is becomes the root of all: not one of the layers.
         tokens = torch.zeros((1, 2), dtype=torch.long, device=accelerator.device)
         with torch.no_grad():

@@ -9,7 +9,6 @@ with many, so that a row whose action is done makes room at once. What a new row
 from __future__ import annotations
 
 import bisect
-import math
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.draw import Sampling, draw
 from agents.model import ActorCritic
 from agents.packing import shared
 from agents.slots import Layout, SlotCache, check, feed
@@ -27,25 +27,6 @@ PREFILL = 8192
 
 SHARED = 16
 """A beginning that rows have in common is computed once, and before them, from so many tokens on."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn. Logged log-probabilities are the model's own, whatever is set here."""
-
-    temperature: float = 1.0
-    """0 takes the most likely token"""
-    top_p: float = 1.0
-    """keep the smallest set of tokens with at least this probability"""
-    top_k: int = 0
-    """keep the k most likely tokens; 0 keeps all"""
-    max_new_tokens: int = 256
-    """an action is cut off after this many tokens"""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a setting that no distribution has."""
-        if not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1 or self.top_k < 0 or self.max_new_tokens < 1:
-            raise ValueError(f"{self}: wanted temperature >= 0, 0 < top_p <= 1, top_k >= 0 and max_new_tokens >= 1")
 
 
 @dataclass(eq=False)
@@ -205,7 +186,7 @@ class Sampler:
         return [row for row in held[:count] if row is not None]
 
     def _forward(self, rows: Sequence[Row]) -> Tensor:
-        """Feed every row's tokens that are not in the cache yet; float logits [n, V] after each row's last token."""
+        """Feed every row's tokens that are not in the cache yet; logits [n, V] after each row's last token."""
         lm = self.model.lm
         cached = [row.cached for row in rows]
         ids = [token for row in rows for token in row.tokens[row.cached :]]
@@ -216,17 +197,14 @@ class Sampler:
                 row.value = value if not row.logps else row.value
         for row in rows:
             row.cached = len(row.tokens)
-        return self.model.logits(states).float()
+        return self.model.logits(states)
 
     def _draw(self, logits: Tensor, rows: Sequence[Row]) -> tuple[list[int], list[float]]:
         """One token for each row, from the row's own random stream, and its log-probability under the model itself."""
-        logp = logits.log_softmax(-1)
-        if self.sampling.temperature == 0:
-            picked = logp.argmax(-1)
-        else:
-            uniform = torch.tensor([row.rng.random() for row in rows], device=logits.device, dtype=torch.float64)
-            picked = _inverse_cdf(_filtered(logits, self.sampling), uniform)
-        return picked.tolist(), logp.gather(-1, picked[:, None])[:, 0].tolist()
+        greedy = self.sampling.temperature == 0
+        uniform = [0.0 if greedy else row.rng.random() for row in rows]
+        picked, logp = draw(logits, self.sampling, torch.tensor(uniform, device=logits.device, dtype=torch.float64))
+        return picked.tolist(), logp.tolist()
 
 
 @dataclass(frozen=True)
@@ -268,26 +246,3 @@ def _tokens(row: Row) -> list[int]:
 
 def _ref(row: Row | None) -> Callable[[], Row | None]:
     return weakref.ref(row) if row is not None else lambda: None
-
-
-def _filtered(logits: Tensor, sampling: Sampling) -> Tensor:
-    """The probabilities [n, V] that tokens are drawn from: temperature, then top-k, then top-p."""
-    logits = logits / sampling.temperature
-    if sampling.top_k:
-        kept = logits.topk(min(sampling.top_k, logits.shape[-1])).values[:, -1:]
-        logits = logits.masked_fill(logits < kept, -torch.inf)
-    probs = logits.softmax(-1)
-    if sampling.top_p < 1:
-        ordered, index = probs.sort(descending=True)
-        # The first token whose predecessors already hold top_p is the first one dropped.
-        dropped = ordered.cumsum(-1) - ordered >= sampling.top_p
-        probs = probs.masked_fill(torch.zeros_like(dropped).scatter(-1, index, dropped), 0.0)
-    return probs
-
-
-def _inverse_cdf(probs: Tensor, uniform: Tensor) -> Tensor:
-    """Draw one index a row: probs [n, V] (need not sum to one), uniform [n] in [0, 1) -> long [n], never of probability 0."""
-    total = probs.double().cumsum(-1)
-    picked = torch.searchsorted(total, (uniform * total[:, -1])[:, None], right=True)[:, 0]
-    last = probs.shape[-1] - 1 - (probs > 0).flip(-1).long().argmax(-1)
-    return torch.minimum(picked, last)

@@ -249,7 +249,8 @@ def project(lm: PreTrainedModel, hidden: Tensor) -> Tensor:
     logits, config = cast(nn.Linear, lm.get_output_embeddings())(hidden), lm.config
     if cap := getattr(config, "final_logit_softcapping", None):
         logits = torch.tanh(logits / cap) * cap
-    return logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    scale = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    return logits if scale == 1 else logits * scale  # a product with 1 would be one more tensor of their size
 
 
 def _states(trunk: nn.Module, tokens: Tensor, packing: Packing | None) -> Tensor:

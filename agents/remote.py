@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedTokenizerBase
 
 from agents.agent import Action, Engine, History
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.lm import TokenAgent
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import checkpoint
-from agents.generate import Sampling
+from agents.draw import Sampling
 from algorithms.evaluation import evaluation_log, evaluation_rows, report
 from algorithms.method import Method
 from algorithms.presets import Work

@@ -29,8 +29,8 @@ from agents import checkpoint
 from agents.agent import History, Turn
 from agents.checkpoint import Loaded
 from agents.choices import ChoiceEncoder, Offer, View, listed
+from agents.draw import Sampling
 from agents.features import ChoicePolicy, ChoiceVecEnv, ChoiceView
-from agents.generate import Sampling
 from agents.model import ActorCritic, CriticKind
 from agents.tiny import TinyConfig
 from algorithms.evaluation import evaluation_log, evaluation_rows, report

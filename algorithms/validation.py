@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from rollouts.episodes import collect, episode_keys

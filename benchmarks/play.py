@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from agents.generate import Sampling
+from agents.draw import Sampling
 from rollouts.cli import run
 from rollouts.evaluate import Args, evaluate
 

@@ -27,7 +27,7 @@ from transformers import GenerationConfig
 from agents import checkpoint
 from agents.agent import Action, Agent, Engine, History
 from agents.checkpoint import Loaded
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.prompt import Prompt
 from benchmarks.machine import machine

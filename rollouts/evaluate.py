@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import tyro
 
-from agents.generate import Sampling
+from agents.draw import Sampling
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs, collect_log
 from rollouts.resolve import parse_pairs, resolve_agent

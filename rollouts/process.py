@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from agents.agent import Action, Agent
 from agents.choices import ChoiceAgent
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.scripted import ExpertAgent, ReplayAgent
 from envs.problem_env import ProblemEnv

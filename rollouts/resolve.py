@@ -20,7 +20,7 @@ import envs
 from agents import checkpoint
 from agents.agent import Action, Agent
 from agents.choices import ChoiceAgent, ChoiceEncoder, Offer, Proposals, View, listed
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.remote import RemoteAgent

@@ -25,7 +25,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from agents.agent import Agent
-from agents.generate import Sampling
+from agents.draw import Sampling
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
 from rollouts.episodes import episode_keys

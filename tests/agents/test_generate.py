@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-import math
 
 import numpy as np
 import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from agents.generate import Row, Sampler, Sampling, _filtered, _inverse_cdf
+from agents.draw import Sampling
+from agents.generate import Row, Sampler
 from agents.model import ActorCritic
 
 EOS = 1
@@ -175,32 +175,3 @@ def test_stop_keeps_the_token_that_made_it_true(small_lm: LlamaForCausalLM) -> N
     three = Sampler(ActorCritic(small_lm), [EOS], sampling, stop=lambda ids: len(ids) == 3)
     stopped = extend(three, [row(prompts(2)[1])])[0][0]
     assert stopped == whole[:3]
-
-
-@pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])
-def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
-    with pytest.raises(ValueError, match="wanted temperature >= 0"):
-        Sampling(temperature=temperature)
-
-
-def test_filters_by_hand() -> None:
-    """Probabilities .5 .25 .15 .1: top-2 keeps the first two; top_p .7 keeps .5 and .25 (.5 alone is short of .7)."""
-    logits = torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log()
-    torch.testing.assert_close(_filtered(logits, Sampling(top_k=2)), torch.tensor([[2 / 3, 1 / 3, 0.0, 0.0]]))
-    torch.testing.assert_close(_filtered(logits, Sampling(top_p=0.7)), torch.tensor([[0.5, 0.25, 0.0, 0.0]]))
-    squares = torch.tensor([[0.25, 0.0625, 0.0225, 0.01]])
-    torch.testing.assert_close(_filtered(logits, Sampling(temperature=0.5)), squares / squares.sum())
-
-
-@pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (0.19, 1), (0.21, 3), (0.9999999, 3)])
-def test_inverse_cdf_never_draws_probability_zero(uniform: float, token: int) -> None:
-    probs = torch.tensor([[0.0, 0.2, 0.0, 0.8, 0.0]])
-    assert _inverse_cdf(probs, torch.tensor([uniform], dtype=torch.float64)).item() == token
-
-
-def test_samples_follow_the_distribution() -> None:
-    """10,000 draws of (.1, .2, .7): counts within four standard deviations."""
-    probs = torch.tensor([[0.1, 0.2, 0.7]]).expand(10_000, -1)
-    drawn = _inverse_cdf(probs, torch.from_numpy(np.random.default_rng(0).random(10_000)))
-    for token, p in enumerate((0.1, 0.2, 0.7)):
-        assert abs((drawn == token).sum().item() - 10_000 * p) < 4 * (10_000 * p * (1 - p)) ** 0.5

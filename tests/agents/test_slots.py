@@ -10,7 +10,8 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
-from agents.generate import Row, Sampler, Sampling
+from agents.draw import Sampling
+from agents.generate import Row, Sampler
 from agents.model import ActorCritic
 
 EOS = 1

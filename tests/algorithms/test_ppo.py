@@ -21,8 +21,8 @@ from agents import checkpoint
 from agents.agent import Action, History
 from agents.checkpoint import Base, Loaded
 from agents.choices import ChoiceAgent, ChoiceEncoder, View, listed, score_choices
+from agents.draw import Sampling
 from agents.features import ChoiceView
-from agents.generate import Sampling
 from agents.model import ActorCritic
 from algorithms.faults import TrainingFault
 from algorithms.ppo import Config, Trainer, choice_envs, main, parse

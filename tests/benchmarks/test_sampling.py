@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.agent import History, Turn
 from agents.checkpoint import Base, Loaded
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from benchmarks.sampling import Clocked, Padded

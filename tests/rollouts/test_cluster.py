@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import checkpoint
 from agents.checkpoint import Base
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.model import ActorCritic
 from rollouts.collect import Args, collect_log, main, player
 from rollouts.resolve import resolve_agent

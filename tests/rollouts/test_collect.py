@@ -15,7 +15,7 @@ import envs
 from agents import checkpoint
 from agents.agent import Action, Agent, Engine, History
 from agents.checkpoint import Base
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt

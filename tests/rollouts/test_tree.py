@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 import envs
 from agents.agent import Action, Agent, History
 from agents.choices import ChoiceAgent, ChoiceEncoder
-from agents.generate import Sampling
+from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.scripted import ExpertAgent, RandomAgent, ReplayAgent, stream

@@ -7,8 +7,9 @@ It takes neighbours that feed equally many tokens together, and each row's queri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -28,10 +29,13 @@ CACHE_GROWTH = 256
 RUN = 64
 """Most rows whose attention is computed together: all of them are as wide as the longest."""
 
+QUERIES = 512
+"""Most new tokens of a row whose attention is computed at once: so much of a long prompt's mask is there for all heads."""
+
 
 @dataclass(frozen=True)
 class Run:
-    """Rows `rows` of the cache, each with `count` new tokens; they are `tokens` of the flat sequence."""
+    """Rows `rows` of the cache, and `count` new tokens of each; they are `tokens` of the flat sequence."""
 
     rows: slice
     tokens: slice
@@ -43,6 +47,8 @@ class Run:
 
     def mask_of(self, shared: int) -> Tensor:
         """The mask [rows, 1, shared * count, columns]."""
+        if self.count > 1:  # as large as the scores themselves, not to be kept for all runs
+            return self.mask.repeat(1, 1, shared, 1)
         if shared not in self.tiled:
             self.tiled[shared] = self.mask.repeat(1, 1, shared, 1)
         return self.tiled[shared]
@@ -58,25 +64,26 @@ class Layout:
         self.slots, self.width = len(counts), max(position) + 1
         self.last = torch.tensor(counts, device=device).cumsum(0) - 1
         """the place of each row's last token"""
-        self.runs = [self._run(first, end, cached, counts, dtype) for first, end in _alike(counts)]
+        begins = list(accumulate(counts, initial=0))
+        self.runs = []
+        for rows, new in _alike(counts):
+            begin, count = begins[rows.start] + new.start, new.stop - new.start
+            tokens = slice(begin, begin + (rows.stop - rows.start) * count)
+            columns = torch.arange(max(cached[rows]) + new.stop, device=device)
+            visible = columns <= self.position[tokens].view(-1, count, 1)
+            self.runs.append(Run(rows, tokens, count, additive(visible, dtype)))
 
-    def _run(self, first: int, end: int, cached: Sequence[int], counts: Sequence[int], dtype: torch.dtype) -> Run:
-        begin, count = sum(counts[:first]), counts[first]
-        tokens = slice(begin, begin + (end - first) * count)
-        columns = torch.arange(max(cached[first:end]) + count, device=self.position.device)
-        visible = columns <= self.position[tokens].view(end - first, count, 1)
-        return Run(slice(first, end), tokens, count, additive(visible, dtype))
 
-
-def _alike(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Neighbours with the same count, at most RUN of them: [first, end)."""
-    found: list[tuple[int, int]] = []
-    for index, count in enumerate(counts):
-        if found and counts[found[-1][0]] == count and index - found[-1][0] < RUN:
-            found[-1] = (found[-1][0], index + 1)
-        else:
-            found.append((index, index + 1))
-    return found
+def _alike(counts: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Neighbours with equally many new tokens, at most RUN rows, and which of these tokens: all, or QUERIES of a single row's."""
+    first = 0
+    for count, same in groupby(counts):
+        end = first + len(list(same))
+        most = RUN if count <= QUERIES else 1
+        for row in range(first, end, most):
+            for new in range(0, count, QUERIES):
+                yield slice(row, min(row + most, end)), slice(new, min(new + QUERIES, count))
+        first = end
 
 
 class _Layer(CacheLayerMixin):

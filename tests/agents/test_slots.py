@@ -10,9 +10,11 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
+from agents import slots
 from agents.draw import Sampling
 from agents.generate import Row, Sampler
 from agents.model import ActorCritic
+from agents.slots import Layout, SlotCache
 
 EOS = 1
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -77,3 +79,18 @@ def test_the_models_own_attention_is_back_after_a_pass() -> None:
     before = lm.config._attn_implementation
     Sampler(ActorCritic(lm), [EOS], Sampling(max_new_tokens=2)).extend([Row(np.random.default_rng(0), [4, 5, 6])])
     assert lm.config._attn_implementation == before
+
+
+def test_a_long_prompt_is_attended_to_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows with 30 and 20 new tokens 8 at a time, of one with 3 all: the same states, and no mask is larger."""
+    lm = build(*FAMILIES["Llama"]).double()
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(4, 250, count) for count in (30, 3, 20, 20)]
+    ids, cached, counts = torch.from_numpy(np.concatenate(prompts)), [0] * 4, [30, 3, 20, 20]
+    whole = Layout(cached, counts, lm.device, lm.dtype)
+    states = slots.feed(lm.base_model, SlotCache(2), ids, whole)
+    monkeypatch.setattr(slots, "QUERIES", 8)
+    pieces = Layout(cached, counts, lm.device, lm.dtype)
+    torch.testing.assert_close(slots.feed(lm.base_model, SlotCache(2), ids, pieces), states, rtol=1e-12, atol=1e-12)
+    assert [run.count for run in pieces.runs] == [8, 8, 8, 6, 3, *(8, 8, 4) * 2]
+    assert max(run.mask.numel() for run in pieces.runs) == 8 * 24 < max(run.mask.numel() for run in whole.runs)

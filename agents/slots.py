@@ -23,8 +23,8 @@ from agents.attention import additive, alike, attending, check_arguments
 NAME = "slots"
 """What transformers calls this attention."""
 
-CACHE_GROWTH = 256
-"""Cache columns are added in multiples of this."""
+CACHE_GROWTH = 64
+"""Cache columns come in multiples of this, a quarter more than there were at the least: most of them are to be used."""
 
 RUN = 64
 """Most rows whose attention is computed together: all of them are as wide as the longest."""
@@ -235,9 +235,10 @@ AttentionInterface.register(NAME, _attention)
 
 
 def _grow(x: Tensor, slots: int, columns: int) -> Tensor:
-    columns = max(x.shape[2], -(-columns // CACHE_GROWTH) * CACHE_GROWTH)
     if x.shape[0] >= slots and x.shape[2] >= columns:
         return x
+    wanted = max(columns, x.shape[2] * 5 // 4) if columns > x.shape[2] else x.shape[2]
+    columns = -(-wanted // CACHE_GROWTH) * CACHE_GROWTH
     grown = x.new_zeros(max(slots, x.shape[0]), x.shape[1], columns, x.shape[3])
     grown[: x.shape[0], :, : x.shape[2]] = x
     return grown

@@ -11,7 +11,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from random import Random
 
-from agents.agent import Action, Agent, History
+from agents.agent import Action, Agent, History, Turn
 from agents.alfworld_expert import LIKELY, Move, Order, plan
 from agents.alfworld_world import World, kind
 
@@ -35,24 +35,20 @@ class RandomAgent(Agent):
 
 
 class ReplayAgent(Agent):
-    """Repeats logged actions, token ids and log-probabilities included where an `Action` is given.
+    """Repeats logged actions, with their token ids and log-probabilities.
 
     Logged actions are cut already, by the environment's own rule, and are not cut again.
     """
 
     name = "replay"
 
-    def __init__(
-        self,
-        actions: Mapping[tuple[str, int], Sequence[str | Action]],
-        seen: Mapping[tuple[str, int], Sequence[str]] | None = None,
-    ) -> None:
-        """`actions[task, seed]` are the actions of that episode, in order, and `seen[task, seed]` what was observed before each.
+    def __init__(self, episodes: Mapping[tuple[str, int], Sequence[Turn]]) -> None:
+        """`episodes[task, seed]` are the turns of that episode, looked up once whenever it is played.
 
         From where an episode's observations are others (another prompt), its token ids stay and its log-probabilities are left
         out: they are those of the actions after what was seen then.
         """
-        self.actions, self.seen = actions, seen or {}
+        self.episodes = episodes
 
     def act(self, histories: Sequence[History]) -> list[Action]:
         """Give each episode its next action. Raises LookupError for one that is not logged or has no action left."""
@@ -63,23 +59,27 @@ class ReplayAgent(Agent):
         return [action]
 
     def _next(self, history: History) -> Action:
-        key, turn = (history.task, history.seed), len(history.turns)
-        if key not in self.actions:
-            seeds = sorted(seed for task, seed in self.actions if task == history.task)
-            close = get_close_matches(history.task, [task for task, _ in self.actions], n=1)
-            hint = f"; this task has seeds {seeds}" if seeds else f"; the nearest task is {close[0]!r}" if close else ""
-            raise LookupError(f"No logged episode of task {key[0]!r} with seed {key[1]} among {len(self.actions)}{hint}.")
-        logged = self.actions[key]
-        if turn > len(logged):
+        logged = history.memory.get("replay")
+        if logged is None:
+            logged = history.memory["replay"] = self._logged(history.task, history.seed)
+        turn = len(history.turns)
+        action = logged[turn - 1].action if turn <= len(logged) else None
+        if action is None:
             raise LookupError(
-                f"Task {key[0]!r}, seed {key[1]}: the log has {len(logged)} actions, but the episode goes on to "
+                f"Task {history.task!r}, seed {history.seed}: the log has {len(logged)} actions, but the episode goes on to "
                 f"turn {turn}. Is it the same version of the environment?"
             )
-        action = logged[turn - 1]
-        if not isinstance(action, Action):
-            return Action(action)
-        observed = [one.observation for one in history.turns]
-        return action if observed == list(self.seen.get(key, observed))[:turn] else replace(action, logps=None)
+        same = all(now.observation == then.observation for now, then in zip(history.turns, logged, strict=False))
+        return action if same else replace(action, logps=None)
+
+    def _logged(self, task: str, seed: int) -> Sequence[Turn]:
+        try:
+            return self.episodes[task, seed]
+        except KeyError:
+            seeds = sorted(logged for name, logged in self.episodes if name == task)
+            close = get_close_matches(task, [name for name, _ in self.episodes], n=1)
+            hint = f"; this task has seeds {seeds}" if seeds else f"; the nearest task is {close[0]!r}" if close else ""
+            raise LookupError(f"No logged episode of task {task!r} with seed {seed} among {len(self.episodes)}{hint}.") from None
 
 
 class ExpertAgent(Agent):

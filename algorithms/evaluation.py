@@ -15,7 +15,7 @@ from algorithms.train import train_args
 from rollouts.evaluate import write_json
 from rollouts.progress import console
 from rollouts.resolve import env_maker
-from rollouts.stats import Summary, paired_difference, summarize
+from rollouts.stats import Summary, Tally, paired_difference
 from rollouts.trajectory import Trajectory
 
 
@@ -63,7 +63,7 @@ def report(
         played: episodes by (model, row), in the order of the table.
         compared: (before, after), two models whose difference on the same tasks is shown.
     """
-    summaries = {key: summarize(trajectories) for key, trajectories in played.items()}
+    summaries = {key: Tally(trajectories).summary() for key, trajectories in played.items()}
     console.print(results_table(title, summaries))
     results = dict(about)
     results["rows"] = [{"model": name, "split": row} | found.to_json() for (name, row), found in summaries.items()]

@@ -31,7 +31,7 @@ from rollouts.collect import collect_log
 from rollouts.evaluate import write_json
 from rollouts.progress import console
 from rollouts.resolve import resolve_agent
-from rollouts.stats import print_summary
+from rollouts.stats import Tally, print_summary
 from rollouts.trajectory import Log, Trajectory, read
 from rollouts.tree import grow_log, tree_table
 
@@ -69,7 +69,7 @@ class Pipeline:
         self._claim()
         self._say("demonstrations", f"the expert plays {self.work.demos} training tasks")
         demos = self._collect("expert", "demos.jsonl", train_args(self.work), self.work.demos)
-        print_summary(demos, "expert demonstrations")
+        print_summary(Tally(demos), "expert demonstrations")
         names = ["init"]
         first = self.method.after or self.method
         self._say(first.name, "trains init on the demonstrations")
@@ -130,7 +130,7 @@ class Pipeline:
         sampling = Sampling(temperature=temperature, max_new_tokens=self.work.action_tokens)
         player, header = resolve_agent(agent, sampling, self.base, self.work.expert_args if agent == "expert" else None)
         seed, parallel = self._stream(number), self.work.parallel
-        return collect_log(self.env, env_args, player, header, self.out / log, tasks * samples, samples, seed, parallel)
+        return list(collect_log(self.env, env_args, player, header, self.out / log, tasks * samples, samples, seed, parallel))
 
     def _stream(self, number: int) -> int:
         """The seed of a round's samples: by the same one, a model that has hardly changed would repeat the round before."""
@@ -169,7 +169,7 @@ class Pipeline:
         model, args = str(self.out / name), train_args(self.work)
         found = self._collect(model, f"{log}.jsonl", args, self.work.tasks, self.work.samples, number=number)
         played = self._log(f"{log}.jsonl", found)
-        if print_summary(found, f"rollouts of {name}").solved:
+        if print_summary(Tally(found), f"rollouts of {name}").solved:
             return played
         console.print(f"no rollout was solved; {self.method.name} learns from the rollouts and the demonstrations together")
         shown = self._log("demos.jsonl", demos)

@@ -316,8 +316,8 @@ def _start(args: Args, work: Work, make: Callable[[], gym.Env[Any, Any]], out: P
         _, info = env.reset(seed=args.seed)
     agent, header = resolve_agent("random" if "admissible_commands" in info else "expert", Sampling())
     texts = collect_log(args.env, train_args(work), agent, header, out / "texts.jsonl", TEXTS, seed=args.seed)
-    print_summary(texts, f"{agent.name}, for the tokenizer")
-    return scratch(texts, args.seed, work.tiny)
+    print_summary(texts.tally, f"{agent.name}, for the tokenizer")
+    return scratch(list(texts), args.seed, work.tiny)
 
 
 def _wanted(config: Config, out: Path) -> bool:
@@ -347,9 +347,8 @@ def _play(
         agent = choice_agent(placed(model.lm), model.tokenizer, args.view, offer, sampling, name)
         header = Header("", name, sampling=asdict(sampling), model=checkpoint.fingerprint(model.lm))
         log = out / evaluation_log(name, row)
-        played[name, row] = collect_log(
-            args.env, env_args, agent, header, log, work.eval_tasks, seed=args.seed, parallel=work.parallel
-        )
+        found = collect_log(args.env, env_args, agent, header, log, work.eval_tasks, seed=args.seed, parallel=work.parallel)
+        played[name, row] = list(found)
     return played
 
 

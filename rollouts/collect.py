@@ -16,6 +16,7 @@ observed then, are left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from agents.draw import Sampling
 from agents.scripted import ReplayAgent
 from rollouts.cli import run
 from rollouts.episodes import Player, collect, episode_keys, logged_keys
+from rollouts.keys import Keys
 from rollouts.progress import EpisodeProgress
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent
-from rollouts.stats import print_summary
-from rollouts.trajectory import End, Header, LogWriter, Trajectory
+from rollouts.stats import Tally, print_summary
+from rollouts.stored import survey
+from rollouts.trajectory import End, Header, LogWriter, Trajectory, records
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,21 @@ class Args(EnvironmentArgs):
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Collected:
+    """The episodes that were asked for: what they sum up to, and themselves, read from the log by each pass."""
+
+    log: Path
+    asked: Keys
+    tally: Tally
+
+    def __len__(self) -> int:
+        return self.tally.episodes
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        return (t for t in survey(self.log).trajectories if (t.task, t.seed) in self.asked)
+
+
 def collect_log(
     env: str,
     env_args: dict[str, Any],
@@ -91,8 +109,10 @@ def collect_log(
     seed: int = 0,
     parallel: int = 64,
     player: Player = collect,
-) -> list[Trajectory]:
+) -> Collected:
     """Collect into a log, going on with what is there; returns the episodes that were asked for. Shows a progress bar.
+
+    What is in memory are the keys of the episodes, and what `Collected` holds.
 
     Raises:
         ValueError: a number that makes no sense, every episode ended by an error, or what `env_maker` and `LogWriter` raise.
@@ -104,26 +124,29 @@ def collect_log(
     first = make()
     env_id = first.spec.id if first.spec else env
     if isinstance(agent, ReplayAgent):
-        keys = logged_keys(first, agent.actions)[:episodes]
+        keys = logged_keys(first, agent.episodes)[:episodes]
     else:
         keys = episode_keys(first, None if episodes is None else -(-episodes // samples), samples, seed)[:episodes]
     first.close()
+    asked, tally = Keys((key.task, key.seed) for key in keys), Tally()
     with LogWriter(out, msgspec.structs.replace(header, env_id=env_id, env_args=env_args)) as log:
+        for before in records(out):
+            # One that ended by an error is played again.
+            if isinstance(before, Trajectory) and before.end is not End.ERROR and (before.task, before.seed) in asked:
+                tally.add(before)
         todo = [key for key in keys if (key.task, key.seed) not in log.written]
-        wanted = {(key.task, key.seed) for key in keys}
-        found = [trajectory for trajectory in log.previous if (trajectory.task, trajectory.seed) in wanted]
-        with EpisodeProgress(f"{agent.name} in {env_id}", len(keys), found) as progress:
+        with EpisodeProgress(f"{agent.name} in {env_id}", len(keys), tally.episodes, tally.solved) as progress:
 
             def sink(trajectory: Trajectory) -> None:
                 log.append(trajectory)
-                found.append(trajectory)
+                tally.add(trajectory)
                 progress.update(trajectory)
 
             if todo:
                 player(make, agent, todo, sink, parallel, env_id)
-    if found and all(trajectory.end is End.ERROR for trajectory in found):
-        raise ValueError(f"every episode ended by an error; the first, {found[0].task}: {found[0].final}")
-    return found
+    if tally.ends[End.ERROR] == tally.episodes > 0:
+        raise ValueError(f"every episode ended by an error; the first, {tally.error}")
+    return Collected(out, asked, tally)
 
 
 def player(args: Args) -> Player:
@@ -156,7 +179,7 @@ def main(args: Args) -> None:
         args.parallel,
         player(args),
     )
-    print_summary(found, f"{args.out}")
+    print_summary(found.tally, f"{args.out}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ SAMPLES_LIMIT = 1000
 """An episode's seed is base seed * SAMPLES_LIMIT + sample number."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # all of a collection are in memory
 class EpisodeKey:
     """One episode to play. `index` is the task's place in the environment's list."""
 
@@ -66,7 +66,7 @@ def logged_keys(env: gym.Env, episodes: Iterable[tuple[str, int]]) -> list[Episo
                 f"the log has an episode of task {task!r}, which is none of the environment's {len(listed or ())}: give the "
                 "--env-args (and --split) that the log's header names, but for what is to be changed"
             )
-        found.append(EpisodeKey(task, index, seed))
+        found.append(EpisodeKey(task if listed is None else listed[index], index, seed))
     return sorted(found, key=lambda key: (key.index, key.seed))
 
 

@@ -52,7 +52,7 @@ def evaluate(args: Args) -> Summary:
     with tempfile.TemporaryDirectory() as scratch:
         log = args.log or Path(scratch, "evaluation.jsonl")
         found = collect_log(args.env, args.environment(), agent, header, log, args.episodes, seed=args.seed, parallel=args.parallel)
-    summary = print_summary(found, f"{args.agent} on {args.env}, {args.split or 'its default tasks (no --split)'}")
+    summary = print_summary(found.tally, f"{args.agent} on {args.env}, {args.split or 'its default tasks (no --split)'}")
     if args.json:
         write_json(
             args.json,

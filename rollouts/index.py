@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 from rich.progress import Progress
 
+from rollouts.keys import digest
 from rollouts.lines import line_at, whole_size
 from rollouts.progress import bar_columns, console
 from rollouts.trajectory import End, Header, LogError, Trajectory, decode_line, decoded, log_files
@@ -87,7 +88,7 @@ class LogIndex:
             raise IndexError(f"{self.path} has {len(self)} episodes, there is no number {number}")
         file, (start, skip, length) = self.files[self._file[number]], self._places[number].tolist()
         episode = decode_line(line_at(file, start, skip, length), f"{file}, byte {start}")
-        if not isinstance(episode, Trajectory) or _key(episode.task, episode.seed) != self._keys[number]:
+        if not isinstance(episode, Trajectory) or digest(episode.task, episode.seed) != self._keys[number]:
             raise LogError(f"{file} was changed since it was indexed: open it again")
         return episode
 
@@ -97,7 +98,7 @@ class LogIndex:
 
     def find(self, task: str, seed: int = 0) -> Trajectory | None:
         """The last episode of a key, or None."""
-        key = _key(task, seed)
+        key = digest(task, seed)
         low, high = (int(np.searchsorted(self._keys, np.uint64(key), side, sorter=self._order)) for side in ("left", "right"))
         for number in reversed(self._order[low:high].tolist()):
             episode = self[number]
@@ -113,10 +114,6 @@ class LogIndex:
             for number in errors.nonzero()[0].tolist():
                 found[number] = last[int(self._keys[number])] != number
         return found
-
-
-def _key(task: str, seed: int) -> int:
-    return int.from_bytes(blake2b(f"{seed}:{task}".encode(), digest_size=8).digest(), "little")
 
 
 def _indexed(file: Path) -> _Stored:
@@ -149,7 +146,7 @@ def _make(file: Path, now: os.stat_result, there: _Stored | None) -> _Stored:
                 headers.append(record)
                 continue
             places.extend((line.start, line.skip, len(line.text)))
-            keys.append(_key(record.task, record.seed))
+            keys.append(digest(record.task, record.seed))
             errors.append(record.end is End.ERROR)
             if count % 1000 == 0:
                 bar.update(task, completed=line.start)

@@ -6,12 +6,14 @@ after the last tree in the journal are cut off, and that tree is grown again: it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
-from rollouts.trajectory import LogError, LogWriter, Trajectory, cut_tail
+from rollouts.trajectory import LogError, LogWriter, Trajectory, cut_tail, records
 
 
 class TreeRecord(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ class Journal:
         self.records: list[TreeRecord] = []
         if self.path.exists():
             self._resume()
-        elif log.previous or log.failed:
+        elif any(True for _ in self._episodes()):
             raise LogError(f"{log.path} has episodes, but no {self.path.name} beside it that names their trees: give another --out")
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed by __exit__)
 
@@ -72,12 +74,15 @@ class Journal:
         except msgspec.DecodeError as error:
             raise LogError(f"{self.path}: {error}") from error
         whole = self.records[-1].size if self.records else 0
-        beyond = {t.task for t in self.log.previous[sum(record.paths for record in self.records) :]}
+        beyond = {t.task for t in islice(self._episodes(), sum(record.paths for record in self.records), None)}
         if self.log.size < whole or len(beyond) > 1 or beyond & {record.task for record in self.records}:
             raise LogError(f"{self.log.path} is not as {self.path.name} says: move both away, or give another --out")
         cut_tail(self.path)
         if beyond:
             self.log.rewind(whole)
+
+    def _episodes(self) -> Iterator[Trajectory]:
+        return (record for record in records(self.log.path) if isinstance(record, Trajectory))
 
     def __enter__(self) -> Journal:
         return self

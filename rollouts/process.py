@@ -219,7 +219,8 @@ def score_log(
         found = _before(writer, trajectories)
         done = {(t.task, t.seed) for t in found}
         todo = [t for t in trajectories if (t.task, t.seed) not in done]
-        with EpisodeProgress(f"scored by {agent.name}", len(trajectories), found) as progress:
+        solved = sum(t.success for t in found)
+        with EpisodeProgress(f"scored by {agent.name}", len(trajectories), len(found), solved) as progress:
             for scored in score(make, agent, todo, settings, parallel, bool(header.model) and header.model == completer.model):
                 writer.append(scored)
                 found.append(scored)
@@ -244,7 +245,7 @@ def _source(path: Path) -> tuple[Header, list[Trajectory]]:
 def _before(writer: LogWriter, trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """What an earlier process has scored of these episodes."""
     wanted = {(t.task, t.seed): [step.action for step in t.steps] for t in trajectories}
-    found = [t for t in (*writer.previous, *writer.failed) if (t.task, t.seed) in wanted]
+    found = [t for t in read(writer.path).trajectories if (t.task, t.seed) in wanted]
     for t in found:
         if [step.action for step in t.steps] != wanted[t.task, t.seed]:
             raise LogError(f"{writer.path} has another episode of {t.task} seed {t.seed} than the log: give another --out")

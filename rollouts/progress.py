@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -27,11 +26,11 @@ def bar_columns(what: str, fields: str) -> tuple[ProgressColumn, ...]:
 class EpisodeProgress:
     """A progress bar of episodes: how many, how fast, how many solved so far, how long still."""
 
-    def __init__(self, what: str, total: int, before: Sequence[Trajectory] = ()) -> None:
-        """`before`: episodes of the total that were played by an earlier process; they have no part in the speed."""
+    def __init__(self, what: str, total: int, before: int = 0, solved: int = 0) -> None:
+        """`before` episodes of the total, `solved` of them, were played by an earlier process; they have no part in the speed."""
         what = what if len(what) <= 24 else f"{what[:11]}\u2026{what[-12:]}"
-        self.before = self.played = len(before)
-        self.solved = sum(trajectory.success for trajectory in before)
+        self.before = self.played = before
+        self.solved = solved
         self._bar = Progress(*bar_columns(what, "{task.fields[rate]} episodes/s, {task.fields[solved]} solved"), console=console)
         self._task = self._bar.add_task(what, total=total, completed=self.before, rate="-", solved="-")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import envs
 from agents import checkpoint
-from agents.agent import Action, Agent
+from agents.agent import Action, Agent, Turn
 from agents.choices import ChoiceAgent, ChoiceEncoder, Offer, Proposals, View, listed
 from agents.draw import Sampling
 from agents.lm import LMAgent
@@ -27,8 +27,10 @@ from agents.remote import RemoteAgent
 from agents.scripted import SCRIPTED, ReplayAgent
 from envs.hints import did_you_mean
 from envs.problem_env import segment
+from rollouts.index import LogIndex
+from rollouts.keys import digest
 from rollouts.lines import CHUNK, is_log
-from rollouts.trajectory import End, Header, Trajectory, log_files, read
+from rollouts.trajectory import End, Header, Trajectory, log_files, records
 
 A = TypeVar("A", bound=Agent)
 
@@ -79,6 +81,34 @@ def logged_actions(trajectory: Trajectory) -> list[Action]:
     cut_off = trajectory.end is End.TRUNCATED
     last = len(trajectory.steps) - 1
     return [Action(s.action, s.tokens, s.logps, not (cut_off and i == last)) for i, s in enumerate(trajectory.steps)]
+
+
+class LoggedEpisodes(Mapping[tuple[str, int], list[Turn]]):
+    """The turns of a log's episodes by (task, seed), read from the log when they are asked for; without those that failed.
+
+    Raises:
+        LogError: as `rollouts.trajectory.read`.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.index = LogIndex(log)
+
+    def __getitem__(self, key: tuple[str, int]) -> list[Turn]:
+        found = self.index.find(*key)
+        if found is None or found.end is End.ERROR:
+            raise KeyError(key)
+        return [Turn(step.observation, action=action) for step, action in zip(found.steps, logged_actions(found), strict=True)]
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """Their keys in the log's order, in a pass over it."""
+        given = set[int]()
+        for record in records(self.index.path):
+            if isinstance(record, Trajectory) and record.end is not End.ERROR and digest(record.task, record.seed) not in given:
+                given.add(digest(record.task, record.seed))
+                yield record.task, record.seed
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def scripted_agent(name: str, arguments: Mapping[str, Any]) -> Agent:
@@ -207,10 +237,7 @@ def resolve_agent(
     if arguments and not name.startswith(("http://", "https://")):
         raise ValueError(f"only scripted agents ({', '.join(SCRIPTED)}) take arguments, not {name!r}: got {dict(arguments)}")
     if is_log(name):
-        episodes = {(t.task, t.seed): t for t in read(name).trajectories if t.end is not End.ERROR}
-        actions = {key: logged_actions(t) for key, t in episodes.items()}
-        seen = {key: [s.observation for s in t.steps] for key, t in episodes.items()}
-        return ReplayAgent(actions, seen), Header("", f"replay of {_digest(name)}")
+        return ReplayAgent(LoggedEpisodes(Path(name))), Header("", f"replay of {_digest(name)}")
     if name.startswith(("http://", "https://")):
         served = remote_agent(name, sampling, arguments or {})
         return served, Header("", served.name, sampling=asdict(sampling))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from rollouts.keys import digest
 from rollouts.progress import console
 from rollouts.trajectory import End, Trajectory
 
@@ -51,45 +53,81 @@ class Summary:
         return f"{self.success:.1%} [{self.low:.1%}, {self.high:.1%}] ({self.solved} of {self.episodes})"
 
 
-def effective_episodes(trajectories: Sequence[Trajectory]) -> float:
+def effective_episodes(played: np.ndarray, solved: np.ndarray) -> float:
     """How many episodes of different tasks would say as much of the success rate: Kish's effective sample size (1965).
 
     Samples of one task are more alike than others. It is p (1 - p) over the variance of the rate p by tasks: from about the number
     of tasks, where each ends in the same way whenever it is played, to the number of episodes, where tasks do not differ.
+
+    Args:
+        played, solved: the episodes of each task, int [tasks].
     """
-    by_task: dict[str, list[bool]] = {}
-    for t in trajectories:
-        by_task.setdefault(t.task, []).append(t.success)
-    tasks, episodes = len(by_task), len(trajectories)
+    tasks, episodes = len(played), int(played.sum())
     if tasks in (1, episodes):
         return episodes
-    rate = sum(map(sum, by_task.values())) / episodes
-    spread = sum((sum(played) - rate * len(played)) ** 2 for played in by_task.values()) * tasks / (tasks - 1)
+    rate = int(solved.sum()) / episodes
+    spread = float(np.square(solved - rate * played).sum()) * tasks / (tasks - 1)
     if not 0 < rate < 1:
         return tasks
     return min(episodes, rate * (1 - rate) * episodes**2 / spread) if spread else episodes
 
 
-def summarize(trajectories: Sequence[Trajectory]) -> Summary:
-    """Count: an episode that ended by an error or a limit is not solved. The interval is Wilson's, of the effective episodes."""
-    solved, episodes = sum(t.success for t in trajectories), len(trajectories)
-    effective = effective_episodes(trajectories)
-    low, high = wilson(solved / max(episodes, 1) * effective, effective)
-    return Summary(
-        success=solved / max(episodes, 1),
-        low=low,
-        high=high,
-        episodes=episodes,
-        solved=solved,
-        mean_steps=sum(len(t.steps) for t in trajectories) / max(episodes, 1),
-        ends=dict(Counter(t.end.value for t in trajectories)),
-        outcomes=dict(Counter(str(t.steps[-1].info["outcome"]) for t in trajectories if t.steps and "outcome" in t.steps[-1].info)),
-    )
+class Tally:
+    """Counts episodes one by one, and keeps none: of each, its task's digest and whether it was solved, in 8 bytes."""
+
+    def __init__(self, trajectories: Iterable[Trajectory] = ()) -> None:
+        self.steps = self.solved = 0
+        self.ends: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.error = ""
+        """the first episode that ended by an error, and the error"""
+        self._played = array("Q")
+        """63 bits of a task's digest, and one that says whether the episode was solved"""
+        for trajectory in trajectories:
+            self.add(trajectory)
+
+    @property
+    def episodes(self) -> int:
+        """How many there are."""
+        return len(self._played)
+
+    def add(self, trajectory: Trajectory) -> None:
+        """Count an episode; one that ended by an error or a limit is not solved."""
+        self._played.append(digest(trajectory.task, 0) & ~1 | trajectory.success)
+        self.steps += len(trajectory.steps)
+        self.solved += trajectory.success
+        self.ends[trajectory.end.value] += 1
+        if trajectory.steps and "outcome" in trajectory.steps[-1].info:
+            self.outcomes[str(trajectory.steps[-1].info["outcome"])] += 1
+        if trajectory.end is End.ERROR and not self.error:
+            self.error = f"{trajectory.task}: {trajectory.final}"
+
+    def summary(self) -> Summary:
+        """What they are like. The interval is Wilson's, of the effective episodes."""
+        episodes, solved = self.episodes, self.solved
+        effective = effective_episodes(*self._tasks())
+        low, high = wilson(solved / max(episodes, 1) * effective, effective)
+        return Summary(
+            success=solved / max(episodes, 1),
+            low=low,
+            high=high,
+            episodes=episodes,
+            solved=solved,
+            mean_steps=self.steps / max(episodes, 1),
+            ends=dict(self.ends),
+            outcomes=dict(self.outcomes),
+        )
+
+    def _tasks(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many episodes of each task were played, and solved."""
+        digests = np.asarray(self._played, np.uint64)
+        _, task, played = np.unique(digests >> np.uint64(1), return_inverse=True, return_counts=True)
+        return played, np.bincount(task, (digests & np.uint64(1)).astype(float), len(played))
 
 
-def print_summary(trajectories: Sequence[Trajectory], title: str) -> Summary:
+def print_summary(tally: Tally, title: str) -> Summary:
     """Print a table of one set of episodes, with the first error where episodes failed; returns the summary."""
-    summary = summarize(trajectories)
+    summary = tally.summary()
     table = Table("episodes", "success", "95% interval", "mean steps", "ends", title=title)
     ends = ", ".join(f"{count} {name}" for name, count in sorted((summary.outcomes or summary.ends).items()))
     table.add_row(
@@ -100,9 +138,8 @@ def print_summary(trajectories: Sequence[Trajectory], title: str) -> Summary:
         ends,
     )
     console.print(table)
-    errors = [t for t in trajectories if t.end is End.ERROR]
-    if errors:
-        console.print(f"{len(errors)} episodes ended by an error; the first, {errors[0].task}: {errors[0].final}", markup=False)
+    if tally.error:
+        console.print(f"{tally.ends['error']} episodes ended by an error; the first, {tally.error}", markup=False)
     return summary
 
 

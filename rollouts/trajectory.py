@@ -23,6 +23,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from rollouts.keys import Keys
 from rollouts.line_writer import LineWriter
 from rollouts.lines import Line, LogError, cut_tail, lines, parts
 
@@ -135,8 +136,8 @@ def read(path: str | Path) -> Log:
 class LogWriter:
     """Appends episodes to a log, creating it where there is none; use it as a context manager.
 
-    What is unfinished at its end is cut off (and said). `written` holds the keys of the episodes that are already there; those
-    that ended by an error are not among them, so that they are played again: they are `failed`, all others `previous`.
+    What is unfinished at its end is cut off (and said). `written` holds the keys of the episodes that were there when it was
+    opened; those that ended by an error are not among them, so that they are played again.
 
     Raises:
         LogError: what is there is no log, was made by another environment, agent or sampler, or is being written by another
@@ -145,15 +146,14 @@ class LogWriter:
 
     def __init__(self, path: str | Path, header: Header) -> None:
         self.path = Path(path)
-        self.written: set[tuple[str, int]] = set()
-        self.previous: list[Trajectory] = []
-        self.failed: list[Trajectory] = []
+        self.written = Keys()
+        self._header = header
         self._lines = LineWriter(self.path, header.encode())
         try:
             if self._lines.starts_with_head():
                 self._lines.cut(0)
             else:
-                self._resume(header)
+                self._resume()
             self._lines.begin()
         except BaseException:
             self._lines.close()
@@ -175,7 +175,6 @@ class LogWriter:
             if fault := fault_of(trajectory):
                 raise LogError(f"refused to write {trajectory.task} seed {trajectory.seed} to {self.path}: {fault}")
         self._lines.write(b"".join(msgspec.json.encode(trajectory) + b"\n" for trajectory in trajectories))
-        self.written |= {(trajectory.task, trajectory.seed) for trajectory in trajectories}
 
     def flush(self) -> None:
         """Write what waits for the rest of its frame."""
@@ -185,7 +184,7 @@ class LogWriter:
         """Cut off all after the first `size` bytes, 0 for all episodes, and forget it."""
         self._lines.cut(size)
         self._lines.begin()
-        self._remember(read(self.path))
+        self.written = Keys(self._there())
 
     def __enter__(self) -> LogWriter:
         return self
@@ -193,28 +192,27 @@ class LogWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._lines.close()
 
-    def _resume(self, header: Header) -> None:
+    def _resume(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is unfinished is said below, once it is sure that this is our log
-            log = read(self.path)
-        for there in log.headers:
-            differs = [f for f in Header.__struct_fields__ if getattr(there, f) != getattr(header, f)]
-            if differs:
-                field_ = differs[0]
-                raise LogError(
-                    f"{self.path} was made with {field_}={getattr(there, field_)!r}, now it is {getattr(header, field_)!r}: "
-                    "give the same settings to go on with it, or another --out"
-                )
+            self.written = Keys(self._there())
         last = self._lines.parts[-1]
         if cut := cut_tail(last):
             what = "frame" if last.name.endswith(".zst") else "line"
             warnings.warn(f"{last}: cut off an unfinished last {what} of {cut} bytes", stacklevel=3)
-        self._remember(log)
 
-    def _remember(self, log: Log) -> None:
-        self.previous = [t for t in log.trajectories if t.end is not End.ERROR]
-        self.failed = [t for t in log.trajectories if t.end is End.ERROR]
-        self.written = {(t.task, t.seed) for t in self.previous}
+    def _there(self) -> Iterator[tuple[str, int]]:
+        """The keys of the episodes that need not be played again. Raises LogError for lines of another header."""
+        for record in records(self.path):
+            if isinstance(record, Trajectory):
+                if record.end is not End.ERROR:
+                    yield record.task, record.seed
+            elif differs := [f for f in Header.__struct_fields__ if getattr(record, f) != getattr(self._header, f)]:
+                was, now = getattr(record, differs[0]), getattr(self._header, differs[0])
+                raise LogError(
+                    f"{self.path} was made with {differs[0]}={was!r}, now it is {now!r}: "
+                    "give the same settings to go on with it, or another --out"
+                )
 
 
 def records(path: str | Path) -> Iterator[Header | Trajectory]:

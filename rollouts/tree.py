@@ -35,7 +35,7 @@ from rollouts.mcts import Search
 from rollouts.process import check_agent
 from rollouts.progress import bar_columns, console
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent
-from rollouts.trajectory import Header, LogWriter, Trajectory
+from rollouts.trajectory import Header, LogWriter, Trajectory, read
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def grow_log(
     header = msgspec.structs.replace(header, env_id=env_id, env_args=env_args, search=asdict(search))
     with LogWriter(out, header) as log, Journal(log) as journal:
         done, wanted = {record.task for record in journal.records}, {key.task for key in keys}
-        paths, failed = list(log.previous), list[Tree]()
+        paths, failed = read(out).trajectories, list[Tree]()
         todo = [key for key in keys if key.task not in done]
         with _Progress(f"trees of {agent.name}", len(keys), [r for r in journal.records if r.task in wanted]) as progress:
             for tree in grow(make, agent, todo, search, parallel, progress.watch):

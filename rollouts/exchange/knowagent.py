@@ -26,7 +26,7 @@ import tyro
 import envs
 from rollouts.exchange.files import Count
 from rollouts.progress import EpisodeProgress
-from rollouts.stats import print_summary
+from rollouts.stats import Tally, print_summary
 from rollouts.trajectory import End, Header, LogWriter, Step, Trajectory
 
 _THOUGHTS = ("Think:", "ActionPath:")
@@ -150,7 +150,7 @@ def convert(args: KnowAgent) -> Count:
             found.append(trajectory)
             progress.update(trajectory)
     env.close()
-    print_summary(found, str(args.out))
+    print_summary(Tally(found), str(args.out))
     count = Count()
     for trajectory in found:
         count.add(trajectory)

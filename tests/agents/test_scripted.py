@@ -252,7 +252,7 @@ def test_dials_are_in_the_name_and_checked() -> None:
 
 def test_replay_repeats_and_says_what_is_missing() -> None:
     logged = Action("go to bed 1", (5, 6), (-0.1, -0.2))
-    agent = ReplayAgent({("a/b", 1): [logged, "look"]})
+    agent = ReplayAgent({("a/b", 1): [Turn("first", action=logged), Turn("second", action=Action("look"))]})
     history = History("a/b", 1, [Turn("first")])
     assert agent.act([history]) == [logged]
     history.turns += [Turn("second")]
@@ -269,7 +269,7 @@ def test_replay_repeats_and_says_what_is_missing() -> None:
 def test_replayed_log_probabilities_are_of_what_was_observed() -> None:
     """They stay while the observations are the logged ones, and go from the first other one on."""
     first, second = Action("look", (5,), (-0.1,)), Action("go", (6,), (-0.2,))
-    agent = ReplayAgent({("a", 1): [first, second]}, {("a", 1): ["room", "desk"]})
+    agent = ReplayAgent({("a", 1): [Turn("room", action=first), Turn("desk", action=second)]})
     same = History("a", 1, [Turn("room", action=first), Turn("desk")])
     other = History("a", 1, [Turn("hall", action=first), Turn("desk")])
     assert agent.act([same]) == [second]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -381,3 +382,32 @@ def test_a_compressed_collection_goes_on_and_is_played_again(tmp_path: Path, nam
     again, header = resolve_agent(str(tmp_path / name), Sampling())
     played = collect_log("math", {"count": 40}, again, header, tmp_path / "again.jsonl")
     assert sorted((t.task, t.total_reward) for t in played) == sorted((t.task, t.total_reward) for t in found)
+
+
+class Wordy(Scripted):
+    """Says a hundred kilobytes at the end."""
+
+    tasks = tuple(f"good {number}" for number in range(200))  # type: ignore[assignment]
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        text, *rest = super().step(action)
+        return (text + "." * 100_000 if rest[1] else text, *rest)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("way", ["played", "there", "played again"])
+def test_no_episode_stays_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Of twenty megabytes a tenth is more than what is in the air."""
+    monkeypatch.setattr(envs, "make", lambda name, **_: Wordy())
+    log = tmp_path / "log.jsonl.zst"
+    if way != "played":
+        collect_log("wordy", {}, Says(), Header("", "says"), log)
+    tracemalloc.start()
+    if way == "played again":
+        agent, header = resolve_agent(str(log), Sampling())
+        found = collect_log("wordy", {}, agent, header, tmp_path / "again.jsonl.zst", parallel=4)
+    else:
+        found = collect_log("wordy", {}, Says(), Header("", "says"), log, parallel=4)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(found), found.tally.solved) == (200, 200)
+    assert peak < 4e6

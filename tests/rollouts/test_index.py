@@ -119,7 +119,7 @@ def test_an_unfinished_end_is_indexed_when_it_is_finished(tmp_path: Path) -> Non
 
 
 def test_keys_of_one_hash_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_key", lambda task, seed: 7)
+    monkeypatch.setattr(module, "digest", lambda task, seed: 7)
     index = LogIndex(append(tmp_path / "log.jsonl", episode("a"), episode("b"), episode("a", 1)))
     assert [index.find("a"), index.find("b"), index.find("a", 1)] == [episode("a"), episode("b"), episode("a", 1)]
     assert index.find("c") is None

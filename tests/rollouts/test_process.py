@@ -39,7 +39,7 @@ def write(lines: dict[str, list[str]], seed: int = 0) -> list[Trajectory]:
     """Episodes whose steps are these lines, as the environment plays them."""
     keys = [key for key in episode_keys(maths(), None) if key.task in lines]
     found: list[Trajectory] = []
-    agent = ReplayAgent({(task, seed): steps for task, steps in lines.items()})
+    agent = ReplayAgent({(task, seed): [Turn("", action=Action(step)) for step in steps] for task, steps in lines.items()})
     collect(maths, agent, [EpisodeKey(key.task, key.index, seed) for key in keys], found.append, env_id="MathReason-v0")
     return found
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from rollouts.stats import auc, effective_episodes, paired_difference, summarize, wilson
+from rollouts.stats import Tally, auc, effective_episodes, paired_difference, wilson
 from rollouts.trajectory import End, Step, Trajectory
 
 
@@ -33,16 +33,29 @@ def test_wilson_by_hand() -> None:
 )
 def test_samples_of_one_task_count_for_less_by_hand(solved_by_task: tuple[int, ...], effective: float) -> None:
     samples = 1 if effective == 4 and set(solved_by_task) == {0, 1} else 2
-    played = [episode(str(task), float(i < solved)) for task, solved in enumerate(solved_by_task) for i in range(samples)]
-    assert effective_episodes(played) == pytest.approx(effective, abs=1e-12)
-    summary = summarize(played)
+    assert effective_episodes(np.full(4, samples), np.array(solved_by_task)) == pytest.approx(effective, abs=1e-12)
+    summary = Tally(
+        episode(str(task), float(i < solved)) for i in range(samples) for task, solved in enumerate(solved_by_task)
+    ).summary()
     assert (summary.low, summary.high) == pytest.approx(wilson(summary.success * effective, effective), abs=1e-12)
 
 
 def test_an_episode_that_was_cut_off_is_not_solved() -> None:
-    summary = summarize([episode("a", 1.0), episode("b", 1.0, End.TRUNCATED), episode("c", 0.0), episode("d", 1.0, End.ERROR)])
+    summary = Tally(
+        [episode("a", 1.0), episode("b", 1.0, End.TRUNCATED), episode("c", 0.0), episode("d", 1.0, End.ERROR)]
+    ).summary()
     assert (summary.solved, summary.episodes, summary.success) == (1, 4, 0.25)
     assert summary.ends == {"terminated": 2, "truncated": 1, "error": 1}
+
+
+def test_a_tally_says_what_there_was() -> None:
+    tally = Tally()
+    assert (tally.episodes, tally.summary().success, tally.summary().high) == (0, 0.0, 1.0)
+    for t in (episode("a", 1.0), episode("b", 0.0), Trajectory("E", "c", 0, (), End.ERROR, "lm", final="it broke")):
+        tally.add(t)
+    tally.add(episode("d", 0.0, End.ERROR))
+    assert (tally.episodes, tally.solved, tally.steps, tally.error) == (4, 1, 3, "c: it broke")
+    assert tally.outcomes == {"correct": 1, "wrong": 2}
 
 
 def test_paired_difference_by_hand() -> None:

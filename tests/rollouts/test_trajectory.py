@@ -99,7 +99,7 @@ def test_an_episode_that_ended_by_an_error_is_played_again(tmp_path: Path, name:
     with LogWriter(tmp_path / name, HEADER) as log:
         log.append(broken)
     with LogWriter(tmp_path / name, HEADER) as log:
-        assert (log.previous, log.written) == ([], set())
+        assert ("a", 0) not in log.written
         log.append(episode())
     assert read(tmp_path / name).trajectories == [episode()]
 
@@ -109,7 +109,7 @@ def test_a_log_is_gone_on_with(tmp_path: Path, name: str) -> None:
     with LogWriter(tmp_path / name, HEADER) as log:
         log.append(episode("a"), episode("b"))
     with LogWriter(tmp_path / name, HEADER) as log:
-        assert (log.previous, log.written) == ([episode("a"), episode("b")], {("a", 0), ("b", 0)})
+        assert [key in log.written for key in (("a", 0), ("b", 0), ("c", 0), ("a", 1))] == [True, True, False, False]
         log.append(episode("c"))
     assert [t.task for t in read(tmp_path / name).trajectories] == ["a", "b", "c"]
     with pytest.raises(LogError, match="give the same settings"):
@@ -222,7 +222,7 @@ def test_a_log_has_one_writer_at_a_time(tmp_path: Path) -> None:
         assert "is being written by another process" in other.stderr
         log.append(Trajectory("Env-v0", "b", 0, (Step("o", "x", 1.0),), End.TERMINATED, "lm"))
     with LogWriter(path, Header("Env-v0", "lm")) as log:
-        assert log.written == {("a", 0), ("b", 0)}
+        assert [t.task for t in read(path).trajectories] == ["a", "b"]
 
 
 def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:

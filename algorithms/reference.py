@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import psutil
 import torch
 from accelerate import Accelerator
 from rich.progress import Progress
@@ -133,7 +136,8 @@ class ReferenceCache:
         )
         name = hashlib.blake2b(index.tobytes(), digest_size=8).hexdigest()
         self.folder.mkdir(parents=True, exist_ok=True)
-        aside, done = (self.folder / f"{name}.{end}" for end in (f"{os.getpid()}.part", "npy"))
+        _clear(self.folder)
+        aside, done = (self.folder / f"{name}.{end}" for end in (f"{_machine()}.{os.getpid()}.part", "npy"))
         file, start = None, 0
         bar = Progress(*bar_columns("reference", "batches"), console=console, disable=not accelerator.is_main_process)
         with bar, torch.no_grad(), accelerator.autocast():
@@ -181,3 +185,14 @@ def _own(row: Row) -> int:
 def _key(row: Row) -> bytes:
     """What is equal for rows that are equal to the reference."""
     return digest(row.tokens, tuple(step >= 0 for step in row.step))
+
+
+def _machine() -> str:
+    return re.sub(r"\W", "-", socket.gethostname())
+
+
+def _clear(folder: Path) -> None:
+    """Remove what processes were writing when they were killed: those of this machine, where it is known which live."""
+    for file in folder.glob(f"*.{_machine()}.*.part"):
+        if not psutil.pid_exists(int(file.name.split(".")[-2])):
+            file.unlink(missing_ok=True)  # another process may do the same

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from accelerate import Accelerator
@@ -17,7 +21,7 @@ from algorithms import dqo, dro, kto, oreo, sft
 from algorithms import learner as learner_module
 from algorithms.batch import Row, collate
 from algorithms.method import Method
-from algorithms.reference import ReferenceCache
+from algorithms.reference import ReferenceCache, _machine
 from algorithms.selection import mismatched
 from algorithms.training import Training
 from tests.algorithms.test_learner import learner
@@ -123,6 +127,33 @@ def test_a_file_that_was_not_finished_is_not_read(small_lm: LlamaForCausalLM, tm
         keys.unlink()
     batch = collate(rows, "token")
     torch.testing.assert_close(known.filled(batch, rows).ref_logp, model.reference_logp(batch.tokens, batch.decision >= 0))
+
+
+def test_what_a_killed_process_was_writing_is_removed(small_lm: LlamaForCausalLM, tmp_path: Path) -> None:
+    """By the next one that writes there; what living processes or those of another machine write stays."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f"a.{_machine()}.{ended.pid}.part", f"b.{_machine()}.{os.getpid()}.part", f"c.not-{_machine()}.{ended.pid}.part"]
+    for name in names:
+        (tmp_path / name).touch()
+    rows = [Row((5, 6, 7), (-1, 0, 0), (1.0,))]
+    ReferenceCache(tmp_path, "logp", ActorCritic(small_lm, reference=True), rows, Training(), 0, True, Accelerator(cpu=True))
+    assert sorted(file.name for file in tmp_path.glob("*.part")) == names[1:]
+
+
+def test_a_process_that_is_killed_leaves_what_the_next_one_removes(
+    small_lm: LlamaForCausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names that are written are those that are looked for."""
+    model, rows = ActorCritic(small_lm, reference=True), [Row((5, 6, 7), (-1, 0, 0), (1.0,)), Row((5, 6), (-1, 0), (1.0,))]
+    asked = [torch.zeros(1)]
+    with monkeypatch.context() as killed, pytest.raises(IndexError):
+        killed.setattr(ReferenceCache, "_ask", lambda *_: asked.pop())
+        ReferenceCache(tmp_path, "logp", model, rows, Training(micro_tokens=1), 0, True, Accelerator(cpu=True))
+    assert len(list(tmp_path.glob("*.part"))) == 1
+    monkeypatch.setattr(psutil, "pid_exists", lambda pid: pid != os.getpid())
+    ReferenceCache(tmp_path, "logp", model, rows[:1], Training(), 0, True, Accelerator(cpu=True))
+    assert list(tmp_path.glob("*.part")) == []
 
 
 def test_states_in_bfloat16_stay_so(small_lm: LlamaForCausalLM, tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from algorithms.batch import Batch, Row, collate
 from algorithms.method import Method
-from algorithms.minibatch import compute_outputs, cut
+from algorithms.minibatch import compute_outputs
 from algorithms.reference import ReferenceCache
 from algorithms.sharding import passes
 from algorithms.training import Training
+from rollouts.encode import cut_by_length
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Accumulator:
 
     def accumulate(self, groups: Sequence[Sequence[Row]]) -> Accumulated:
         """Forward and backward of the loss of some examples, which stay together."""
-        parts = cut(self._share(groups), self.training.micro_tokens)
+        parts = cut_by_length(self._share(groups), self.training.micro_tokens, len)
         micros = self.batches(parts)
         point = self.reference_point([row for group in groups for row in group])
         weights = torch.stack([self.method.weight(micro, self.config) for micro in micros]).float()
@@ -93,7 +94,7 @@ class Accumulator:
         """The mean log-ratio of the mismatched rows of the whole optimiser step, at least 0, where the learner asks for it."""
         if self.method.mismatched is None:
             return None
-        parts = cut([[row] for row in self._share(self.method.mismatched(rows))], self.training.micro_tokens)
+        parts = cut_by_length([[row] for row in self._share(self.method.mismatched(rows))], self.training.micro_tokens, len)
         model = self.accelerator.unwrap_model(self.model)  # a process may have no such row, where the others would wait for it
         total = torch.zeros(2, device=self.accelerator.device)  # the sum, and over how many
         with torch.no_grad(), self.accelerator.autocast():

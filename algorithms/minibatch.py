@@ -70,20 +70,6 @@ def join(groups: Sequence[Sequence[Row]], budget: int) -> list[list[Row]]:
     return found
 
 
-def cut(groups: Sequence[Sequence[Row]], budget: int) -> list[list[Row]]:
-    """Sort by length and cut into micro-batches of at most `budget` tokens with padding; a group stays whole and adjacent.
-
-    A group that is larger than the budget goes alone.
-    """
-    found: list[list[Row]] = []
-    for group in sorted(groups, key=lambda group: max(map(len, group))):
-        if found and (len(found[-1]) + len(group)) * max(map(len, group)) <= budget:
-            found[-1].extend(group)
-        else:
-            found.append(list(group))
-    return found
-
-
 def compute_outputs(model: torch.nn.Module, batch: Batch, method: Method, config: Any) -> Outputs:
     """One forward pass: what the learner's loss needs of a batch."""
     kind = method.kl(config)

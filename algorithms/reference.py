@@ -27,9 +27,9 @@ from torch.distributed.fsdp import FSDPModule
 from agents.model import ActorCritic
 from algorithms.batch import Batch, Row, collate, digest
 from algorithms.method import Method
-from algorithms.minibatch import cut
 from algorithms.sharding import passes
 from algorithms.training import Training
+from rollouts.encode import cut_by_length
 from rollouts.progress import bar_columns, console
 
 Kind = Literal["logp", "states"]
@@ -129,7 +129,7 @@ class ReferenceCache:
         accelerator: Accelerator,
     ) -> None:
         """Ask for rows, none or more; the file is written aside and named when it is whole, its keys last."""
-        parts = cut([[row] for row in rows], training.micro_tokens)
+        parts = cut_by_length([[row] for row in rows], training.micro_tokens, len)
         index = np.array(
             [(np.frombuffer(_key(row), np.uint8), _own(row)) for part in parts for row in part],
             dtype=[("key", np.uint8, 16), ("count", np.int64)],

@@ -24,9 +24,9 @@ from agents.model import ActorCritic
 from agents.prompt import Prompt
 from algorithms.batch import collate, gather_decisions, row_mean
 from algorithms.examples import encode_rows
-from algorithms.minibatch import cut
 from benchmarks.machine import machine
 from rollouts import cli
+from rollouts.encode import cut_by_length
 from rollouts.trajectory import read
 
 MODELS = {
@@ -158,7 +158,7 @@ def distance(run: Path, place: str) -> Distance:
     episodes = read(run / "rollouts.jsonl").trajectories[:PROBED]
     rows = [[row] for row in encode_rows(episodes, Prompt(sft.tokenizer), 2048)]
     kl, ratio, solved = [], [], []
-    for part in cut(rows, 4096):
+    for part in cut_by_length(rows, 4096, len):
         batch = collate(part, "response")
         with torch.no_grad():
             scores = both(batch.tokens, batch.decision >= 0, batch.start, reference=True, kl=True)

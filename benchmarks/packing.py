@@ -22,9 +22,10 @@ from algorithms import dpo, dqo, dvo, kto, oreo, sft, step_dpo
 from algorithms.batch import Row, collate
 from algorithms.examples import encode_rows
 from algorithms.method import Method
-from algorithms.minibatch import Draws, compute_outputs, cut, families, join
+from algorithms.minibatch import Draws, compute_outputs, families, join
 from algorithms.presets import TRAINING
 from rollouts.cli import run
+from rollouts.encode import cut_by_length
 from rollouts.trajectory import read
 
 METHODS = {module.METHOD.name: module.METHOD for module in (sft, oreo, dqo, dpo, kto, dvo, step_dpo)}
@@ -60,7 +61,9 @@ def measure(model: ActorCritic, method: Method, rows: list[Row], together: int, 
     seconds: dict[bool, list[float]] = defaultdict(list)
     for step in range(steps + 1):
         drawn = [[groups[i] for i in family] for family in draws.step(step)]
-        parts = cut([rows for family in drawn for rows in join(family, training.micro_tokens)], training.micro_tokens)
+        parts = cut_by_length(
+            [rows for family in drawn for rows in join(family, training.micro_tokens)], training.micro_tokens, len
+        )
         for packed in random.sample([False, True], 2):
             began, size = time.process_time(), 0
             for part in parts:

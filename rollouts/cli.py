@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import tyro
 from rich.markup import escape
 from transformers.utils import logging as hf_logging
 
+from envs.hints import choose
 from rollouts.progress import console
 
 
@@ -23,3 +26,20 @@ def run(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         console.print("stopped; what is in a log or a run directory is kept, and the same command goes on with it")
         sys.exit(130)
+
+
+def run_format(argv: Sequence[str], prog: str, usage: str, formats: Mapping[str, tuple[type, Callable[[Any], object]]]) -> None:
+    """Run the format that the first word names, and say what it wrote; without a name, or for `--help`, say the usage.
+
+    `formats`: name -> its arguments (`out` among them), and what writes them and says how much.
+
+    Raises:
+        ValueError: no such format, or what it raises.
+    """
+    name = argv[0] if argv else ""
+    if name in ("", "-h", "--help"):
+        print(usage)
+        return
+    arguments, write = formats[choose("format", name, formats)]
+    args = tyro.cli(arguments, args=argv[1:], prog=f"python -m {prog} {name}")
+    console.print(f"{args.out}: {write(args)}", highlight=False, soft_wrap=True)

@@ -17,12 +17,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tyro
-
-from envs.hints import choose
-from rollouts.cli import run
+from rollouts.cli import run, run_format
 from rollouts.exchange import conversations, knowagent, minari, parquet, trl, verifiers, verl
-from rollouts.progress import console
 
 IMPORTERS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "parquet": (parquet.Import, parquet.from_parquet),
@@ -33,18 +29,12 @@ IMPORTERS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "verifiers": (verifiers.Import, verifiers.from_verifiers),
     "knowagent": (knowagent.KnowAgent, knowagent.convert),
 }
-"""Name -> its arguments, and what writes them and says how much."""
+"""As `rollouts.cli.run_format` takes them."""
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    name = argv[0] if argv else ""
-    if name in ("", "-h", "--help"):
-        print(__doc__)
-        return
-    arguments, convert = IMPORTERS[choose("format", name, IMPORTERS)]
-    args = tyro.cli(arguments, args=argv[1:], prog=f"python -m rollouts.convert {name}")
-    console.print(f"{args.out}: {convert(args)}", highlight=False, soft_wrap=True)
+    run_format(argv, "rollouts.convert", __doc__ or "", IMPORTERS)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from agents import checkpoint
 from agents.model import ActorCritic
 from agents.prompt import Prompt
 from rollouts.cli import run
-from rollouts.encode import Encoded, Truncated, encode
+from rollouts.encode import Encoded, Truncated, cut_by_length, encode
 from rollouts.line_writer import LineWriter, written_aside
 from rollouts.lines import lines
 from rollouts.progress import bar_columns, console
@@ -170,23 +170,12 @@ def credit(critic: Critic, lines: Iterable[Header | Trajectory], micro_tokens: i
                     window[index] = with_credits(line, [], [])  # not those of another critic or a search
                 else:
                     rows[index] = line, row
-        for batch in _batches({index: len(row.tokens) for index, (_, row) in rows.items()}, micro_tokens):
+        lengths = {index: len(row.tokens) for index, (_, row) in rows.items()}
+        for batch in cut_by_length([[index] for index in rows], micro_tokens, lengths.__getitem__):
             for index, values in zip(batch, critic.values([rows[index][1] for index in batch]), strict=True):
                 trajectory, row = rows[index]
                 window[index] = with_credits(trajectory, values, row.reward, critic.gamma)
         yield from window
-
-
-def _batches(lengths: dict[int, int], micro_tokens: int) -> Iterator[list[int]]:
-    """The keys by length, cut where the number of rows times the longest would exceed the budget."""
-    batch: list[int] = []
-    for index in sorted(lengths, key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[index] > micro_tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
 
 
 def credit_log(log: Path, critic: Critic, out: Path, micro_tokens: int = 16384) -> Quality:

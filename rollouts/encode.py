@@ -5,13 +5,16 @@ Learners and whatever reads a critic along a log encode by this, so that V is re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from operator import itemgetter
+from typing import Literal, TypeVar
 
 from agents.agent import Action, Turn
 from agents.prompt import Piece, Prompt
 from rollouts.trajectory import End, Trajectory
+
+T = TypeVar("T")
 
 Truncated = Literal["zero", "keep", "drop", "bootstrap"]
 """What an episode earned that a limit cut off: nothing, what it was given until then, that and the value of the state at the cut
@@ -111,3 +114,17 @@ def _check_tokenizer(trajectory: Trajectory, prompt: Prompt) -> None:
                 f"was {text[:60]!r}; give the model that sampled this log, or one that was trained from it"
             )
         ids, text, sampled = [], "", True
+
+
+def cut_by_length(groups: Iterable[Sequence[T]], budget: int, length: Callable[[T], int]) -> list[list[T]]:
+    """Sort by length and cut into batches of at most `budget` tokens with padding; a group stays whole and adjacent.
+
+    A group that is larger than the budget goes alone.
+    """
+    found: list[list[T]] = []
+    for longest, group in sorted(((max(map(length, group)), group) for group in groups), key=itemgetter(0)):
+        if found and (len(found[-1]) + len(group)) * longest <= budget:
+            found[-1].extend(group)
+        else:
+            found.append(list(group))
+    return found

@@ -13,12 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tyro
-
-from envs.hints import choose
-from rollouts.cli import run
+from rollouts.cli import run, run_format
 from rollouts.exchange import minari, parquet, trl
-from rollouts.progress import console
 
 EXPORTERS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "parquet": (parquet.Export, parquet.to_parquet),
@@ -28,18 +24,12 @@ EXPORTERS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "trl-unpaired": (trl.ExportTurns, trl.to_unpaired),
     "trl-stepwise": (trl.Export, trl.to_stepwise),
 }
-"""Name -> its arguments, and what writes them and says how much."""
+"""As `rollouts.cli.run_format` takes them."""
 
 
 def main(argv: Sequence[str]) -> None:
     """The command line."""
-    name = argv[0] if argv else ""
-    if name in ("", "-h", "--help"):
-        print(__doc__)
-        return
-    arguments, export = EXPORTERS[choose("format", name, EXPORTERS)]
-    args = tyro.cli(arguments, args=argv[1:], prog=f"python -m rollouts.export {name}")
-    console.print(f"{args.out}: {export(args)}", highlight=False, soft_wrap=True)
+    run_format(argv, "rollouts.export", __doc__ or "", EXPORTERS)
 
 
 if __name__ == "__main__":

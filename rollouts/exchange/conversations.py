@@ -18,16 +18,15 @@ demonstrations; a row without `reward` earned `--reward`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from rollouts.exchange.files import Count, watched, write_log
+from rollouts.exchange.files import Count
 from rollouts.exchange.messages import Message, steps_of
-from rollouts.exchange.rows import RowsImport, book, checked, rows_of
+from rollouts.exchange.rows import RowsImport, book, import_rows
 from rollouts.trajectory import Header, Trajectory
 
 
@@ -75,19 +74,16 @@ def from_conversations(args: Import) -> Count:
     entries = book(args.env, args.agent)
     wanted = "an object with conversations (of from, value and perhaps loss) and id or item_id"
 
-    def episodes() -> Iterator[tuple[Header, Trajectory]]:
-        for path in args.files:
-            for where, content in rows_of(path):
-                row = checked(content, Row, where, wanted)
-                if row.task is None:
-                    raise ValueError(f"{where}: neither id nor item_id; wanted {wanted}")
-                try:
-                    steps, final = steps_of(messages_of(row.conversations), lambda text: [text])
-                except ValueError as error:
-                    raise ValueError(f"{where}: conversations: {error}") from error
-                yield entries.enter(row.task, steps, args.reward if row.reward is None else row.reward, final=final)
+    def episode(row: Row, _: Any) -> tuple[Header, Trajectory]:
+        if row.task is None:
+            raise ValueError(f"neither id nor item_id; wanted {wanted}")
+        try:
+            steps, final = steps_of(messages_of(row.conversations), lambda text: [text])
+        except ValueError as error:
+            raise ValueError(f"conversations: {error}") from error
+        return entries.enter(row.task, steps, args.reward if row.reward is None else row.reward, final=final)
 
-    return write_log(args.out, watched("imported", episodes(), None))
+    return import_rows(args, Row, wanted, episode)
 
 
 def messages_of(said: tuple[Said, ...]) -> list[Message]:

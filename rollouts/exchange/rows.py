@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ import tyro
 from msgspec.structs import replace
 
 import envs
-from rollouts.exchange.files import need
+from rollouts.exchange.files import Count, need, watched, write_log
 from rollouts.exchange.messages import Cut
 from rollouts.trajectory import End, Header, Step, Trajectory
 
@@ -99,6 +100,38 @@ def checked(row: Any, kind: type[T], where: str, wanted: str) -> T:
         return msgspec.convert(row, kind)
     except msgspec.ValidationError as error:
         raise ValueError(f"{where}: {error}; wanted {wanted}") from error
+
+
+def finite(name: str, number: float) -> float:
+    """The number. Raises ValueError where it is infinite or none."""
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {number}, wanted a finite number")
+    return number
+
+
+def import_rows(args: RowsImport, kind: type[T], wanted: str, episode: Callable[[T, Any], tuple[Header, Trajectory]]) -> Count:
+    """Write a log with an episode for each row of the files, whole or not at all. Shows a bar.
+
+    Args:
+        args: the files, and the log.
+        kind: what a row is, and `wanted`, the same in words.
+        episode: makes the episode of a row, given as what it is and as it stands.
+
+    Raises:
+        ValueError: a row that is none of these, or what `episode` raises, with file and row; or the log is there.
+    """
+
+    def episodes() -> Iterator[tuple[Header, Trajectory]]:
+        for path in args.files:
+            for where, content in rows_of(path):
+                row = checked(content, kind, where, wanted)
+                try:
+                    made = episode(row, content)
+                except ValueError as error:
+                    raise ValueError(f"{where}: {error}") from error
+                yield made
+
+    return write_log(args.out, watched("imported", episodes(), None))
 
 
 @dataclass

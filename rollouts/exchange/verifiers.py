@@ -9,16 +9,14 @@ A conversation with tool calls is refused: a log holds what was written, and a c
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from rollouts.exchange.files import Count, watched, write_log
+from rollouts.exchange.files import Count
 from rollouts.exchange.messages import Message, cutter, steps_of
-from rollouts.exchange.rows import CutImport, book, checked, rows_of
+from rollouts.exchange.rows import CutImport, book, finite, import_rows
 from rollouts.trajectory import End, Header, Trajectory
 
 
@@ -57,25 +55,14 @@ def from_verifiers(args: Import) -> Count:
     """
     entries, cut = book(args.env, args.agent), cutter(args.cut)
 
-    def episodes() -> Iterator[tuple[Header, Trajectory]]:
-        for path in args.files:
-            for where, content in rows_of(path):
-                row = checked(content, Row, where, "an object with example_id, prompt, completion and reward")
-                reward = row.reward or 0.0
-                if not math.isfinite(reward):
-                    raise ValueError(f"{where}: reward is {reward}, wanted a finite number")
-                task = f"example-{row.example_id}"
-                if row.error is not None:
-                    yield entries.enter(task, (), 0.0, End.ERROR, str(row.error))
-                    continue
-                try:
-                    messages = [*_messages(row.prompt or (), "user"), *_messages(row.completion or (), "assistant")]
-                    steps, final = steps_of(messages, cut)
-                except ValueError as error:
-                    raise ValueError(f"{where}: {error}") from error
-                yield entries.enter(task, steps, reward, End.TRUNCATED if row.is_truncated else End.TERMINATED, final)
+    def episode(row: Row, _: Any) -> tuple[Header, Trajectory]:
+        task, reward = f"example-{row.example_id}", finite("reward", row.reward or 0.0)
+        if row.error is not None:
+            return entries.enter(task, (), 0.0, End.ERROR, str(row.error))
+        steps, final = steps_of([*_messages(row.prompt or (), "user"), *_messages(row.completion or (), "assistant")], cut)
+        return entries.enter(task, steps, reward, End.TRUNCATED if row.is_truncated else End.TERMINATED, final)
 
-    return write_log(args.out, watched("imported", episodes(), None))
+    return import_rows(args, Row, "an object with example_id, prompt, completion and reward", episode)
 
 
 def _messages(said: tuple[Said, ...] | str, role: str) -> list[Message]:

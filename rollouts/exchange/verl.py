@@ -10,17 +10,15 @@ observation.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from rollouts.exchange.files import Count, watched, write_log
+from rollouts.exchange.files import Count
 from rollouts.exchange.messages import Message, cutter, steps_of
-from rollouts.exchange.rows import CutImport, book, checked, rows_of
+from rollouts.exchange.rows import CutImport, book, finite, import_rows
 from rollouts.trajectory import Header, Trajectory
 
 
@@ -48,17 +46,12 @@ def from_verl(args: Import) -> Count:
     """
     entries, cut = book(args.env, args.agent), cutter(args.cut)
 
-    def episodes() -> Iterator[tuple[Header, Trajectory]]:
-        for path in args.files:
-            for where, content in rows_of(path):
-                row = checked(content, Row, where, "an object with input, output, score and step")
-                if not math.isfinite(row.score):
-                    raise ValueError(f"{where}: score is {row.score}, wanted a finite number")
-                steps, _ = steps_of([Message("user", row.input), Message("assistant", row.output)], cut)
-                steps[-1] = replace(steps[-1], info=_rest(content))
-                yield entries.enter(entries.number("verl", row.input), steps, row.score)
+    def episode(row: Row, content: dict[str, Any]) -> tuple[Header, Trajectory]:
+        steps, _ = steps_of([Message("user", row.input), Message("assistant", row.output)], cut)
+        steps[-1] = replace(steps[-1], info=_rest(content))
+        return entries.enter(entries.number("verl", row.input), steps, finite("score", row.score))
 
-    return write_log(args.out, watched("imported", episodes(), None))
+    return import_rows(args, Row, "an object with input, output, score and step", episode)
 
 
 def _rest(content: dict[str, Any]) -> dict[str, Any]:

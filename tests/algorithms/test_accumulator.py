@@ -9,8 +9,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from algorithms import dpo, dqo, dro, kto, oreo, sft
 from algorithms.batch import collate
 from algorithms.method import Method
-from algorithms.minibatch import Draws, compute_outputs, cut
+from algorithms.minibatch import Draws, compute_outputs
 from algorithms.selection import mismatched
+from rollouts.encode import cut_by_length
 from tests.algorithms.test_learner import gradients, learner, rows, shaken
 from tests.examples import KINDS
 
@@ -31,7 +32,8 @@ def test_accumulation_is_exact_for_unequal_lengths(
 ) -> None:
     """One pass over 8 examples, and micro-batches of different numbers of rows: the same gradient, KTO's z included."""
     budget = 40
-    assert len({len(part) for part in cut([[rows(24)[i]] for (i,) in Draws([[i] for i in range(24)], 8, 0).step(0)], budget)}) > 1
+    parts = cut_by_length([[rows(24)[i]] for (i,) in Draws([[i] for i in range(24)], 8, 0).step(0)], budget, len)
+    assert len({len(part) for part in parts}) > 1
     whole, parts = (
         shaken(learner(method, small_lm, tokenizer, tmp_path, config, micro_tokens=b, clip=1e9)) for b in (10_000, budget)
     )
@@ -92,7 +94,7 @@ def test_pairs_stay_adjacent_in_every_micro_batch(
     made = learner(dpo.METHOD, small_lm, tokenizer, tmp_path, dpo.Config(pairs=12), batch=5, micro_tokens=60)
     assert all(len(group) == 2 and group[0].sign == 1 and group[1].sign == -1 for group in made.groups)
     assert made.steps == round(12 / 5)
-    micros = made.accumulator.batches(cut(made.groups, 60))
+    micros = made.accumulator.batches(cut_by_length(made.groups, 60, len))
     assert len(micros) > 1
     for micro in micros:
         assert micro.sign is not None and micro.sign.tolist() == [1, -1] * (len(micro.sign) // 2)

@@ -25,9 +25,10 @@ from algorithms.batch import Batch, Outputs, Row, collate
 from algorithms.faults import TrainingFault
 from algorithms.learner import Learner, Models
 from algorithms.method import Method
-from algorithms.minibatch import Draws, compute_outputs, cut, families, join, k3
+from algorithms.minibatch import Draws, compute_outputs, families, join, k3
 from algorithms.training import Training
 from algorithms.validation import HeldOut, Validation
+from rollouts.encode import cut_by_length
 
 
 def rows(count: int, seed: int = 0) -> list[Row]:
@@ -144,7 +145,7 @@ def test_groups_are_joined_up_to_the_budget(lengths: list[int], budget: int) -> 
 
 
 def test_cut_keeps_to_the_budget_and_sorts() -> None:
-    parts = cut([[row] for row in rows(20)], 60)
+    parts = cut_by_length([[row] for row in rows(20)], 60, len)
     assert all(len(part) * max(map(len, part)) <= 60 or len(part) == 1 for part in parts)
     lengths = [len(row) for part in parts for row in part]
     assert lengths == sorted(lengths)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import gymnasium as gym
 import numpy as np
 
-from agents.agent import Action, Agent, History, Turn, message, segment_of, unfinished
+from agents.agent import Action, Agent, Engine, History, Turn, message, segment_of, unfinished
 from rollouts.trajectory import End, Step, Trajectory
 
 SAMPLES_LIMIT = 1000
@@ -156,6 +156,61 @@ class Moves:
         return done
 
 
+class Playing(Generic[K]):
+    """Episodes that are being played: what their agent's engine is asked for, and what it answers, goes through here.
+
+    Args:
+        make: makes an environment.
+        agent, engine: who plays, and the engine that is asked; whoever steps it gives the answers to what was asked here.
+        env_id: what the episodes are logged as.
+        idle: environments that are used before others are made, and those of the episodes that are over.
+        moves: where the environments move.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], gym.Env],
+        agent: Agent,
+        engine: Engine,
+        env_id: str = "",
+        idle: list[gym.Env] | None = None,
+        moves: Moves | None = None,
+    ) -> None:
+        self.make, self.agent, self.engine, self.env_id = make, agent, engine, env_id
+        self.idle, self.moves = [] if idle is None else idle, moves or Moves()
+        self.count = 0
+        """episodes that are not over"""
+        self._asked: dict[int, Episode[K]] = {}
+
+    def begin(self, key: K) -> None:
+        """Begin an episode."""
+        history = History(key.task, key.seed if key.stream is None else key.stream)
+        episode = Episode(self.idle.pop() if self.idle else self.make(), key, history)
+        self.moves.submit(partial(episode.guard, episode.start))
+        self.count += 1
+
+    def ended(self) -> list[tuple[K, Trajectory]]:
+        """Ask for the actions of the episodes that have moved; those that are over."""
+        over: list[tuple[K, Trajectory]] = []
+        for episode in self.moves.finished(block=not self._asked):
+            if episode.end is None:
+                self._asked[id(episode.history)] = episode
+                self.engine.add_request(episode.history)
+                continue
+            self.count -= 1
+            if episode.end is End.ERROR:
+                episode.env.close()
+            else:
+                self.idle.append(episode.env)
+            over.append((episode.key, episode.record(self.agent, self.env_id)))
+        return over
+
+    def give(self, history: History, action: Action) -> None:
+        """Play an action that was asked for."""
+        episode = self._asked.pop(id(history))
+        self.moves.submit(partial(episode.guard, partial(episode.play, episode.cut(self.agent, action))))
+
+
 def collect(
     make: Callable[[], gym.Env],
     agent: Agent,
@@ -180,47 +235,29 @@ def play(
     following: Callable[[], K | None],
     parallel: int = 64,
     env_id: str = "",
-    idle: list[gym.Env] | None = None,
     moves: Moves | None = None,
 ) -> Iterator[tuple[K, Trajectory]]:
     """The loop of `collect`, for episodes that are not all known before the first has ended.
 
     `following` names the next episode, or None where there is none now: it is asked again whenever a place is free, until none
-    is left. Yields each episode as it ends. `idle` lends environments, and has all that were made when it is over; without it they
-    are closed.
+    is left. Yields each episode as it ends.
     """
-    lent, idle, moves = idle is not None, [] if idle is None else idle, moves or Moves()
-    engine, asked, playing = agent.engine(), dict[int, Episode[K]](), 0
+    engine = agent.engine()
+    playing: Playing[K] = Playing(make, agent, engine, env_id, moves=moves)
     try:
         while True:
-            while playing < parallel and (key := following()) is not None:
-                history = History(key.task, key.seed if key.stream is None else key.stream)
-                episode = Episode(idle.pop() if idle else make(), key, history)
-                moves.submit(partial(episode.guard, episode.start))
-                playing += 1
-            if not playing:
+            while playing.count < parallel and (key := following()) is not None:
+                playing.begin(key)
+            if not playing.count:
                 break
-            over: list[Episode[K]] = []
-            for episode in moves.finished(block=not asked):
-                if episode.end is None:
-                    asked[id(episode.history)] = episode
-                    engine.add_request(episode.history)
-                else:
-                    over.append(episode)
-            for episode in over:
-                playing -= 1
-                if episode.end is End.ERROR:
-                    episode.env.close()
-                else:
-                    idle.append(episode.env)
-                yield episode.key, episode.record(agent, env_id)
+            over = playing.ended()
+            yield from over
             if not over:  # else their places are taken first
                 for history, action in engine.step():
-                    episode = asked.pop(id(history))
-                    moves.submit(partial(episode.guard, partial(episode.play, episode.cut(agent, action))))
+                    playing.give(history, action)
     finally:
         engine.close()
-    for env in [] if lent else idle:
+    for env in playing.idle:
         env.close()
 
 

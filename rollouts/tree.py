@@ -5,7 +5,7 @@
 Zhang et al. 2025 (arXiv 2502.13723), sections 4.4.1 and 5, and its code; the search itself is in `rollouts/mcts.py`. An agent is
 asked for `--breadth` next steps of a state: a language model stops at the end of a step, of what any other agent writes only the
 first step is used. An action of AlfWorld is a step. The path to a node is played again, or its snapshot restored where the
-environment gives one. Many trees grow in lock-step, so that a model samples in batches. A path is an episode like any other, with
+environment gives one. Many trees grow side by side, so that a model samples in batches. A path is an episode like any other, with
 `Step.value` V(s), `Step.target` r + V(s') - V(s), and the visits of s' in `Step.info["tree_visits"]`.
 
 Each tree has a line in tree.trees.jsonl beside the log (`rollouts/journal.py`): a stopped command goes on after the last of them.
@@ -13,7 +13,7 @@ Each tree has a line in tree.trees.jsonl beside the log (`rollouts/journal.py`):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,12 +29,13 @@ from agents.draw import Sampling
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
 from rollouts.episodes import episode_keys
-from rollouts.grow import Tree, grow
+from rollouts.grow import grow
 from rollouts.journal import Journal, TreeRecord
 from rollouts.mcts import Search
 from rollouts.process import check_agent
 from rollouts.progress import bar_columns, console
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent
+from rollouts.task_tree import Tree
 from rollouts.trajectory import Header, LogWriter, Trajectory, read
 
 
@@ -115,7 +116,7 @@ class _Progress:
         self._task = self._bar.add_task(what, total=total, completed=len(before), solved="-", nodes=0)
         self.trees, self.solved, self.nodes = len(before), sum(r.solved > 0 for r in before), sum(r.nodes for r in before)
 
-    def watch(self, growing: Sequence[Tree]) -> None:
+    def watch(self, growing: Collection[Tree]) -> None:
         """Show the nodes of trees that grow still."""
         self._bar.update(self._task, nodes=self.nodes + sum(tree.nodes for tree in growing))
 

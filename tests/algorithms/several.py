@@ -19,7 +19,8 @@ from accelerate.state import AcceleratorState
 from torch.distributed.tensor import DTensor
 
 from agents import checkpoint, generate
-from agents.generate import Sampler, Sampling
+from agents.draw import Sampling
+from agents.generate import Sampler
 from agents.model import ActorCritic
 from algorithms import kto, oreo, value
 from algorithms.batch import Row

@@ -16,17 +16,19 @@ import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
-from agents.agent import Action, Agent, History
+from agents.agent import Action, Agent, Engine, History
 from agents.choices import ChoiceAgent, ChoiceEncoder
 from agents.draw import Sampling
+from agents.generate import Row
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.scripted import ExpertAgent, RandomAgent, ReplayAgent, stream
 from envs.alfworld.env import AlfWorldEnv
 from rollouts.episodes import EpisodeKey, episode_keys
-from rollouts.grow import Tree, grow
+from rollouts.grow import grow
 from rollouts.journal import journal_path
 from rollouts.mcts import Node, Search, draw, select, tail, values
+from rollouts.task_tree import Tree
 from rollouts.trajectory import End, Header, LogError, Step, Trajectory, log_files, read
 from rollouts.tree import Args, grow_log, main
 
@@ -528,7 +530,7 @@ def lm(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> LMAgen
 
 def test_a_language_model_is_asked_for_one_step(lm: LMAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever samples was told to stop where a step ends, and nowhere else; the tree counts what it sampled."""
-    stopping, act = LMAgent.stopping, LMAgent.act
+    stopping, action = LMAgent.stopping, LMAgent.action
     stopped, said = dict[int, Callable[[str], bool]](), list[Action]()
 
     def told(self: LMAgent, stop: Callable[[str], bool]) -> Agent:
@@ -536,14 +538,14 @@ def test_a_language_model_is_asked_for_one_step(lm: LMAgent, monkeypatch: pytest
         stopped[id(made)] = stop
         return made
 
-    def heard(self: LMAgent, histories: Sequence[History]) -> list[Action]:
+    def heard(self: LMAgent, row: Row) -> Action:
         stop = stopped[id(self)]
         assert [stop(text) for text in ("x is 5.", "x is 5.\n")] == [False, True]
-        said.extend(found := act(self, histories))
+        said.append(found := action(self, row))
         return found
 
     monkeypatch.setattr(LMAgent, "stopping", told)
-    monkeypatch.setattr(LMAgent, "act", heard)
+    monkeypatch.setattr(LMAgent, "action", heard)
     (tree,) = grow(maths, lm, keys(maths())[:1], Search(iterations=12, depth=3))
     assert tree.error == "" and said
     assert tree.tokens == sum(len(action.tokens or ()) for action in said)
@@ -559,6 +561,29 @@ def test_the_ids_on_a_path_are_the_sampled_ones(lm: LMAgent) -> None:
         if node.parent is not None:
             logps = node.state.episode.steps[-1].logps or ()
             assert node.prior == pytest.approx(math.exp(sum(logps) / len(logps)))
+
+
+class Slow(Chance):
+    """Answers task `a` only when nothing else is asked for."""
+
+    def engine(self) -> Engine:
+        return SlowEngine(self)
+
+
+class SlowEngine(Engine):
+    def step(self) -> list[tuple[History, Action]]:
+        chosen = [history for history in self._waiting if history.task != "a"] or self._waiting
+        self._waiting = [history for history in self._waiting if history not in chosen]
+        return list(zip(chosen, self._agent.act(chosen), strict=True))
+
+
+@pytest.mark.parametrize("rollouts", [0, 1])
+def test_a_tree_does_not_wait_for_another(rollouts: int) -> None:
+    """The samples of one come when all others are grown; it is what it is beside agents that answer all together."""
+    search = Search(breadth=3, iterations=5, depth=3, rollouts=rollouts)
+    trees = list(grow(maths, Slow(), keys(maths()), search, 64))
+    assert [tree.key.task for tree in trees][-1] == "a"
+    assert {t.key.task: (t.record(), t.paths(Slow(), "")) for t in trees} == grown(64, search)
 
 
 @pytest.mark.parametrize("rollouts", [0, 1])

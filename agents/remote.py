@@ -24,7 +24,7 @@ from agents.draw import Sampling
 from agents.lm import TokenAgent
 
 if TYPE_CHECKING:
-    from openai.types import CompletionChoice
+    from openai.types import Completion, CompletionChoice
 
 ASKED = {"return_token_ids": True, "min_p": 0.0, "repetition_penalty": 1.0}
 """Beyond OpenAI's own arguments: ids of what was sampled, and nothing cut off or discouraged by a server's own defaults."""
@@ -72,7 +72,8 @@ class RemoteAgent(TokenAgent):
         key = os.environ.get("OPENAI_API_KEY") or "none"
         self.client = openai.OpenAI(base_url=url, api_key=key, max_retries=retries, timeout=timeout)
         self.model = model or self._only_model()
-        self.name = f"{self.model} served"
+        # llama.cpp's names the model by its file, wherever that lies.
+        self.name = f"{os.path.basename(self.model) if os.path.isabs(self.model) else self.model} served"
         self._text_only = False
 
     def act(self, histories: Sequence[History]) -> list[Action]:
@@ -95,10 +96,11 @@ class RemoteAgent(TokenAgent):
         Raises:
             OSError, ValueError: no answer, or one that says what is wrong, with what the server said.
         """
-        choice = self._ask(history)
-        if choice is None:
+        answer = self._ask(history)
+        if answer is None:
             return Action("", (), (), closed=False)
-        ids, logps = _sampled(choice)
+        choice = answer.choices[0]
+        ids, logps = _sampled(choice, answer.usage.completion_tokens if answer.usage else None, self.prompt.closer)
         if logps is None:
             self._warn("log-probabilities")
         if ids is None:
@@ -106,7 +108,7 @@ class RemoteAgent(TokenAgent):
             return Action(choice.text, closed=choice.finish_reason == "stop")
         return Action(self.decode(ids), tuple(ids), None if logps is None else tuple(logps), choice.finish_reason == "stop")
 
-    def _ask(self, history: History) -> CompletionChoice | None:
+    def _ask(self, history: History) -> Completion | None:
         """The server's answer; None where the context is full."""
         import openai
 
@@ -132,11 +134,11 @@ class RemoteAgent(TokenAgent):
                 return None
             raise OSError(f"{self.url} answered {error.status_code}: {error.message}") from error
 
-    def _request(self, history: History, prompt: list[int] | str) -> CompletionChoice:
+    def _request(self, history: History, prompt: list[int] | str) -> Completion:
         sampling = self.sampling
         seed = zlib.crc32(f"{history.task}|{history.seed}|{len(history.turns)}".encode()) >> 1  # servers want 31 bits
         asked: dict[str, Any] = ASKED | {"top_k": sampling.top_k, "stop_token_ids": [self.prompt.closer]}
-        answer = self.client.completions.create(
+        return self.client.completions.create(
             model=self.model,
             prompt=prompt,
             max_tokens=sampling.max_new_tokens,
@@ -146,7 +148,6 @@ class RemoteAgent(TokenAgent):
             logprobs=1,
             extra_body=None if isinstance(prompt, str) else asked,
         )
-        return answer.choices[0]
 
     def _models(self) -> list[str]:
         return [model.id for model in self.client.models.list()]
@@ -166,7 +167,9 @@ class RemoteAgent(TokenAgent):
 
     def _warn(self, what: str) -> None:
         warnings.warn(
-            f"{self.url} gives no {what}: they stay out of the log (learners take the reference for what played it)", stacklevel=2
+            f"{self.url} gives no {what}, or not all of an action: they stay out of the log (learners take the reference for what "
+            "played it)",
+            stacklevel=2,
         )
 
 
@@ -193,18 +196,23 @@ class RemoteEngine(Engine):
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _sampled(choice: CompletionChoice) -> tuple[list[int] | None, list[float] | None]:
+def _sampled(choice: CompletionChoice, count: int | None, closer: int) -> tuple[list[int] | None, list[float] | None]:
     """The sampled ids and their log-probabilities, as far as a server gives them.
 
     vLLM: `token_ids` beside `logprobs.token_logprobs`; SGLang: `response_token_ids`. llama.cpp: a list of objects with `id` and
-    `logprob` under `logprobs.content`.
+    `logprob` under `logprobs.content`, without the tokens that end within a character: those of an action that has one are
+    fewer than the `count` that it has sampled, and do not say the text. (Versions that leave out the `closer` have one less, too.)
     """
     found, extra = choice.logprobs, choice.model_extra or {}
     given: list[int] | None = extra.get("token_ids") or extra.get("response_token_ids")
     if found is None:
         return given, None
     if content := (found.model_extra or {}).get("content"):
-        return [entry["id"] for entry in content], [entry["logprob"] for entry in content]
+        ids = [entry["id"] for entry in content]
+        silent = choice.finish_reason == "stop" and ids[-1] != closer
+        if count is not None and count - len(ids) > silent:
+            return None, None
+        return ids, [entry["logprob"] for entry in content]
     logps = found.token_logprobs
     return given, logps if given and logps and len(given) == len(logps) else None
 

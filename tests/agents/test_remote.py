@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+import warnings
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +26,7 @@ from agents.checkpoint import Base
 from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
+from agents.prompt import Prompt
 from agents.remote import RemoteAgent
 from rollouts.collect import collect_log
 from rollouts.episodes import collect, episode_keys
@@ -41,6 +43,7 @@ class Served:
 
     def __init__(self, agent: LMAgent, shape: str = "vllm", faults: Sequence[int] = ()) -> None:
         self.agent, self.shape, self.faults = agent, shape, list(faults)
+        self.model = "small"
         self.bodies: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
@@ -48,7 +51,7 @@ class Served:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.answer(200, {"object": "list", "data": [{"id": "small", "object": "model"}]})
+                self.answer(200, {"object": "list", "data": [{"id": owner.model, "object": "model"}]})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -135,6 +138,50 @@ def test_a_served_model_plays_as_the_local_one(
         assert episode.end == here[task].end
         for step, same in zip(episode.steps, here[task].steps, strict=True):
             assert step.logps == pytest.approx(same.logps, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("named", "lost", "finish", "kept"),
+    [
+        (3, 0, "length", True),
+        (4, 0, "stop", True),
+        (3, 1, "stop", True),  # the closing token was sampled and is not named
+        (3, 1, "length", False),  # a token in the midst of a character is not named
+        (4, 1, "stop", False),
+        (3, 2, "stop", False),
+    ],
+)
+def test_ids_that_are_not_all_there_are_not_logged(
+    other: LMAgent,
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    named: int,
+    lost: int,
+    finish: str,
+    kept: bool,
+) -> None:
+    """As llama.cpp's answers: 3 tokens and perhaps the closing one are named, `lost` more were sampled."""
+    ids = [*tokenizer.encode("one two three")[:3], Prompt(tokenizer).closer][:named]
+    content = [{"id": token, "token": "?", "logprob": -0.5} for token in ids]
+    choice = {"index": 0, "text": "one", "finish_reason": finish, "logprobs": {"content": content}}
+    usage = {"prompt_tokens": 1, "completion_tokens": named + lost, "total_tokens": 1 + named + lost}
+    server = Served(other)
+    answer = {"id": "1", "object": "text_completion", "created": 1, "model": "small", "choices": [choice], "usage": usage}
+    monkeypatch.setattr(server, "complete", lambda body: (200, answer))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        (action,) = RemoteAgent(server.url, tokenizer, sampling=GREEDY).act(histories("one"))
+    assert (action.tokens, action.logps) == ((tuple(ids), (-0.5,) * named) if kept else (None, None))
+    assert any("not all of an action" in str(warning.message) for warning in said) is not kept
+
+
+def test_a_model_named_by_its_file_is_called_as_that(other: LMAgent, tokenizer: PreTrainedTokenizerFast) -> None:
+    """In logs, which other machines read; the server is asked for it by the name that it gave."""
+    server = Served(other)
+    server.model = "/models/small.gguf"
+    agent = RemoteAgent(server.url, tokenizer, sampling=GREEDY)
+    agent.act(histories("one"))
+    assert (agent.name, server.bodies[0]["model"]) == ("small.gguf served", "/models/small.gguf")
 
 
 def test_a_server_that_knows_only_text_is_asked_in_text(local: LMAgent, other: LMAgent, tokenizer: PreTrainedTokenizerFast) -> None:

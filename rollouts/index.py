@@ -97,14 +97,17 @@ class LogIndex:
             yield self[number]
 
     def find(self, task: str, seed: int = 0) -> Trajectory | None:
-        """The last episode of a key, or None."""
-        key = digest(task, seed)
+        """The last episode of a key that did not end by an error, or else the last; or None."""
+        key, failed = digest(task, seed), None
         low, high = (int(np.searchsorted(self._keys, np.uint64(key), side, sorter=self._order)) for side in ("left", "right"))
         for number in reversed(self._order[low:high].tolist()):
             episode = self[number]
-            if (episode.task, episode.seed) == (task, seed):  # two keys may have one hash
+            if (episode.task, episode.seed) != (task, seed):
+                continue  # two keys may have one hash
+            if episode.end is not End.ERROR:
                 return episode
-        return None
+            failed = failed or episode
+        return failed
 
     def _superseded(self, errors: np.ndarray) -> np.ndarray:
         """Which episodes ended by an error and were played again, bool [N]."""

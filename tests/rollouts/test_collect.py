@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import msgspec
 import numpy as np
 import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -382,6 +383,18 @@ def test_a_compressed_collection_goes_on_and_is_played_again(tmp_path: Path, nam
     again, header = resolve_agent(str(tmp_path / name), Sampling())
     played = collect_log("math", {"count": 40}, again, header, tmp_path / "again.jsonl")
     assert sorted((t.task, t.total_reward) for t in played) == sorted((t.task, t.total_reward) for t in found)
+
+
+def test_an_episode_that_later_failed_is_played_again_as_it_went(tmp_path: Path) -> None:
+    """In a log that joins two."""
+    log = tmp_path / "log.jsonl"
+    logged = collect_log("math", {"count": 4}, ExpertAgent(), Header("", "expert"), log, episodes=1)
+    (good,) = logged
+    with log.open("ab") as file:
+        file.write(msgspec.json.encode(msgspec.structs.replace(good, steps=(), end=End.ERROR)) + b"\n")
+    agent, header = resolve_agent(str(log), Sampling())
+    (again,) = collect_log("math", {"count": 4}, agent, header, tmp_path / "again.jsonl")
+    assert (again.success, again.steps) == (True, good.steps)
 
 
 class Wordy(Scripted):

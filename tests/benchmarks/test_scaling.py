@@ -24,7 +24,6 @@ def test_costs_stand_to_the_first_ones(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_process_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", "nowhere")
     monkeypatch.setattr(scaling.sys, "executable", "false")
     with pytest.raises(RuntimeError, match="2 processes: exit code 1"):
         together(2, 1)

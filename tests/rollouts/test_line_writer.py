@@ -10,24 +10,7 @@ import pytest
 
 from rollouts.line_writer import LineWriter, written_aside
 from rollouts.lines import LogError, lines, parts
-
-HEAD = b"head\n"
-NAMES = ["log.jsonl", "log.jsonl.zst", "log"]
-
-
-def texts(path: Path) -> list[bytes]:
-    return [line.text for part in parts(path) for line in lines(part)]
-
-
-def write(path: Path, *flushed: list[bytes], shard: int = 1 << 20) -> Path:
-    """Each batch in a frame of its own."""
-    with LineWriter(path, HEAD, shard) as writer:
-        writer.begin()
-        for batch in flushed:
-            for text in batch:
-                writer.write(text + b"\n")
-            writer.flush()
-    return path
+from tests.rollouts.framed import HEAD, NAMES, texts, write
 
 
 def test_a_shard_begins_with_the_head_and_is_followed_by_the_next_where_it_is_large(tmp_path: Path) -> None:

@@ -12,27 +12,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.line_writer import LineWriter
 from rollouts.lines import LogError, cut_tail, is_log, line_at, lines, parts, whole_size
+from tests.rollouts.framed import HEAD, NAMES, texts, write
 
-HEAD = b"head\n"
-NAMES = ["log.jsonl", "log.jsonl.zst", "log"]
 batches = st.lists(st.lists(st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"")), max_size=4), max_size=5)
-
-
-def texts(path: Path) -> list[bytes]:
-    return [line.text for part in parts(path) for line in lines(part)]
-
-
-def write(path: Path, *flushed: list[bytes], shard: int = 1 << 20) -> Path:
-    """Each batch in a frame of its own."""
-    with LineWriter(path, HEAD, shard) as writer:
-        writer.begin()
-        for batch in flushed:
-            for text in batch:
-                writer.write(text + b"\n")
-            writer.flush()
-    return path
 
 
 @pytest.mark.parametrize("name", NAMES)

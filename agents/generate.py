@@ -20,6 +20,7 @@ from torch import Tensor
 from agents.draw import Sampling, draw
 from agents.model import ActorCritic
 from agents.packing import shared
+from agents.prepack import Prepacked
 from agents.slots import Layout, SlotCache, check, feed
 
 PREFILL = 8192
@@ -79,6 +80,7 @@ class Sampler:
         self.context = min(self.context, int(getattr(config, "attention_chunk_size", None) or self.context))
         check(model.lm)
         self.cache = SlotCache(config.num_hidden_layers)
+        self.weights = Prepacked(model.lm)
         self.order: list[Callable[[], Row | None]] = []
         self.active: list[Row] = []
         self._full: list[Row] = []
@@ -100,7 +102,9 @@ class Sampler:
         sources = _sources([row for row in self.active if not row.cached], self._resident())
         rows = self._front(self._fed(sources))
         self._copy(rows, sources)
-        picked, logp = self._draw(self._forward(rows), rows)
+        with self.weights.applied():
+            logits = self._forward(rows)
+        picked, logp = self._draw(logits, rows)
         for row, token, lp in zip(rows, picked, logp, strict=True):
             row.tokens.append(token)
             row.logps.append(lp)
@@ -162,6 +166,8 @@ class Sampler:
     def _front(self, active: Sequence[Row]) -> list[Row]:
         """Bring the active rows into the first slots, moving as few as possible; returns them in slot order."""
         held = [ref() for ref in self.order]
+        while held and held[-1] is None:
+            held.pop()
         held += [None] * (len(active) - len(held))
         slot = {row: index for index, row in enumerate(held) if row is not None}
         chosen, count = set(active), len(active)

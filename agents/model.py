@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
@@ -24,7 +24,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -34,6 +34,20 @@ from agents.packing import Packing, feed
 
 Role = Literal["policy", "reference", "critic"]
 CriticKind = Literal["separate", "lora", "shared"]
+Recomputed = Literal["none", "selective", "full"]
+
+KEPT: list[Any] = [
+    getattr(torch.ops.aten, name).default
+    for name in (
+        "mm",
+        "addmm",
+        "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_efficient_attention",
+        "_scaled_dot_product_cudnn_attention",
+    )
+]
+"""What is dear to compute again: products of states and weights, and attention by one kernel."""
 
 
 class Scores(NamedTuple):
@@ -126,11 +140,14 @@ class ActorCritic(nn.Module):
             for name, parameter in mine.items():
                 parameter.copy_(theirs[name])
 
-    def checkpoint_layers(self) -> None:
-        """From now on keep only what stands between layers for the gradient, and compute the rest again."""
+    def checkpoint_layers(self, keep: bool = False) -> None:
+        """From now on keep only what stands between layers for the gradient, and compute the rest again.
+
+        `keep`: keep what matrix products and fused attention give as well, so that what is computed again is cheap.
+        """
         for layer in self.modules():
             if isinstance(layer, GradientCheckpointingLayer):
-                layer.forward = partial(self._checkpointed, layer.forward)
+                layer.forward = partial(self._checkpointed, layer.forward, keep)
 
     def hidden(self, role: Role, tokens: Tensor, packing: Packing | None = None) -> Tensor:
         """Final hidden states [B, T, D] of tokens [B, T], right-padded (causal, so that padding is never seen), or packed."""
@@ -208,7 +225,7 @@ class ActorCritic(nn.Module):
         """The reference's final hidden state before each token that the agent emitted, float [N, D]; arguments as `forward`'s."""
         return self.hidden("reference", tokens, packing)[:, :-1][agent[:, 1:]]
 
-    def _checkpointed(self, forward: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    def _checkpointed(self, forward: Callable[..., Any], keep: bool, *given: Any, **named: Any) -> Any:
         """A layer whose inside is not kept; what is computed again is so in the same role, by the same attention."""
         if not torch.is_grad_enabled():
             return forward(*given, **named)
@@ -216,11 +233,15 @@ class ActorCritic(nn.Module):
         attention = str(cast(Any, trunk.config)._attn_implementation)
 
         @contextmanager
-        def again() -> Iterator[None]:
-            with self._adapter(role), attending(trunk, attention):
+        def again(kept: AbstractContextManager[Any]) -> Iterator[None]:
+            with self._adapter(role), attending(trunk, attention), kept:
                 yield
 
-        return checkpoint(forward, *given, use_reentrant=False, context_fn=lambda: (nullcontext(), again()), **named)
+        def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+            first, second = create_selective_checkpoint_contexts(KEPT) if keep else (nullcontext(), nullcontext())
+            return first, again(second)
+
+        return checkpoint(forward, *given, use_reentrant=False, context_fn=contexts, **named)
 
     @contextmanager
     def _adapter(self, role: Role) -> Iterator[None]:

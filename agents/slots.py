@@ -29,6 +29,9 @@ CACHE_GROWTH = 64
 RUN = 64
 """Most rows whose attention is computed together: all of them are as wide as the longest."""
 
+DECODED = 16
+"""From so many rows of one new token each on, a CPU's bfloat16 products of matrices are faster than its fused attention."""
+
 QUERIES = 512
 """Most new tokens of a row whose attention is computed at once: so much of a long prompt's mask is there for all heads."""
 
@@ -107,13 +110,13 @@ class _Layer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         layout = self.owner.layout
         assert layout is not None
-        self.resize(layout.slots, layout.width)
+        self.resize(max(layout.slots, self.owner.slots), layout.width)
         self.keys[layout.row, :, layout.position] = key_states[0].transpose(0, 1)
         self.values[layout.row, :, layout.position] = value_states[0].transpose(0, 1)
         return self.keys, self.values
 
     def resize(self, slots: int, columns: int = 0) -> None:
-        """Make room for so many rows of so many columns."""
+        """Make room for so many rows of so many columns; where there is none, later rows than these are forgotten."""
         self.keys, self.values = (_grow(x, slots, columns) for x in (self.keys, self.values))
 
     def get_seq_length(self) -> int:
@@ -132,9 +135,11 @@ class SlotCache(Cache):
     def __init__(self, layers: int) -> None:
         super().__init__(layers=[_Layer(self) for _ in range(layers)])
         self.layout: Layout | None = None
+        self.slots = 0
 
     def reserve(self, slots: int) -> None:
-        """Make room for so many rows."""
+        """Make room for so many rows, and keep no more of them when room must be made again."""
+        self.slots = slots
         for layer in self._filled():
             layer.resize(slots)
 
@@ -219,6 +224,8 @@ def _attention(
         k, v = key[run.rows, :, :columns], value[run.rows, :, :columns]
         if softcap:
             out = _softcapped(q, k, v, mask, scaling, softcap)
+        elif run.count == 1 and len(k) >= DECODED and k.device.type == "cpu" and k.dtype == torch.bfloat16:
+            out = _decoded(q, k, v, mask, scaling)
         else:
             out = scaled_dot_product_attention(q, k, v, mask, scale=scaling)
         parts.append(out.unflatten(2, (shared, run.count)).permute(0, 3, 1, 2, 4).reshape(-1, groups * shared, width))
@@ -227,8 +234,18 @@ def _attention(
 
 def _softcapped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scaling: float | None, softcap: float) -> Tensor:
     """Attention whose scores are bent to at most `softcap` (Gemma 2)."""
-    scores = torch.tanh(q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scaling is None else scaling) / softcap) * softcap
+    scores = torch.tanh(q @ k.transpose(-1, -2) * _scale(q, scaling) / softcap) * softcap
     return (scores + mask).float().softmax(-1).to(v.dtype) @ v
+
+
+def _decoded(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
+    """Attention of few queries: the keys stand on the left, as they lie, since what stands on the right is reordered first."""
+    scores = (k @ q.transpose(-1, -2)).transpose(-1, -2).contiguous().float()
+    return (scores.mul_(_scale(q, scaling)).add_(mask)).softmax(-1).to(v.dtype) @ v
+
+
+def _scale(q: Tensor, scaling: float | None) -> float:
+    return q.shape[-1] ** -0.5 if scaling is None else scaling
 
 
 AttentionInterface.register(NAME, _attention)
@@ -239,6 +256,6 @@ def _grow(x: Tensor, slots: int, columns: int) -> Tensor:
         return x
     wanted = max(columns, x.shape[2] * 5 // 4) if columns > x.shape[2] else x.shape[2]
     columns = -(-wanted // CACHE_GROWTH) * CACHE_GROWTH
-    grown = x.new_zeros(max(slots, x.shape[0]), x.shape[1], columns, x.shape[3])
-    grown[: x.shape[0], :, : x.shape[2]] = x
+    grown = x.new_zeros(slots, x.shape[1], columns, x.shape[3])
+    grown[: x.shape[0], :, : x.shape[2]] = x[:slots]
     return grown

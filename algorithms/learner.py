@@ -150,8 +150,8 @@ class Learner:
         if not self.method.policy:
             for parameter in model.groups()["policy"]:
                 parameter.requires_grad_(False)
-        if self.training.gradient_checkpointing:
-            model.checkpoint_layers()
+        if self.training.gradient_checkpointing != "none":
+            model.checkpoint_layers(keep=self.training.gradient_checkpointing == "selective")
         return model
 
     def run(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.model import CriticKind
+from agents.model import CriticKind, Recomputed
 from algorithms.method import FINITE, check_ranges
 from rollouts.encode import Truncated
 
@@ -28,8 +28,9 @@ class Training:
     """so many rows (or pairs) of a task are drawn together, and what they begin with is computed once"""
     micro_tokens: int = 16384
     """most tokens (padding included) of one forward pass"""
-    gradient_checkpointing: bool = False
-    """keep only what stands between layers, and compute the rest again for the gradient: less memory, one more forward pass"""
+    gradient_checkpointing: Recomputed = "selective"
+    """what is computed again for the gradient in place of being kept: nothing, all but products of matrices and attention
+    (selective), or all between layers, for one more forward pass (full)"""
     max_length: int = 2048
     """longest row; longer ones keep their first whole steps"""
     truncated: Truncated = "zero"

@@ -140,11 +140,12 @@ def main() -> None:
     }
     make = env_maker(arguments.env, parse_pairs(arguments.env_args, "--env-args"))
     env = make()
-    keys = episode_keys(env, -(-arguments.episodes // arguments.samples), arguments.samples)[: arguments.episodes]
+    tasks = -(-arguments.episodes // arguments.samples)
     speeds: dict[str, list[float]] = defaultdict(list)
     for name in arguments.engines:
-        collect(make, agents[name](), keys[:2], lambda trajectory: None)
+        collect(make, agents[name](), episode_keys(env, 1, 2), lambda trajectory: None)
     for number in range(arguments.rounds):
+        keys = episode_keys(env, tasks, arguments.samples, seed=number)[: arguments.episodes]  # the same tasks, sampled anew
         for name in random.sample(arguments.engines, len(arguments.engines)):
             agent = Clocked(agents[name]())
             began = time.perf_counter()

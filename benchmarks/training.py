@@ -8,6 +8,7 @@ The sequences are random tokens: a prompt, the first half, and a response; `--sa
 in pairs, half of them preferred. All train the same policy weights in the same type, with AdamW; each takes its micro-batch whole.
 
     oreo          one pass over fresh rows: the reference is asked too; rows of a prompt together, the critic on the policy's trunk
+    oreo kept     all is kept for the gradient; oreo computes again what is cheap (--checkpointing: all between layers, as TRL then)
     oreo again    a later pass: what the reference said is on the disk
     separate      oreo with a critic of its own trunk, as in the paper
     trl           trl.DPOTrainer, its settings as they come but for type, checkpointing and batch
@@ -39,7 +40,7 @@ from torch import Tensor
 
 from agents import checkpoint
 from agents.checkpoint import Loaded
-from agents.model import ValueHead
+from agents.model import CriticKind, Recomputed, ValueHead
 from algorithms import oreo
 from algorithms.batch import Outputs, Row, collate, gather_decisions, row_mean
 from algorithms.learner import Learner, Models
@@ -63,7 +64,14 @@ def sequences(arguments: argparse.Namespace, vocabulary: int) -> list[Row]:
     return found
 
 
-def ours(arguments: argparse.Namespace, loaded: Loaded, folder: Path, critic: Any = "shared", epochs: int = 1) -> Step:
+def ours(
+    arguments: argparse.Namespace,
+    loaded: Loaded,
+    folder: Path,
+    critic: CriticKind = "shared",
+    epochs: int = 1,
+    recomputed: Recomputed = "selective",
+) -> Step:
     """The one training loop."""
     training = Training(
         batch=arguments.batch,
@@ -72,7 +80,7 @@ def ours(arguments: argparse.Namespace, loaded: Loaded, folder: Path, critic: An
         micro_tokens=arguments.batch * arguments.length,
         rank=arguments.rank,
         critic=critic,
-        gradient_checkpointing=arguments.checkpointing,
+        gradient_checkpointing="full" if arguments.checkpointing else recomputed,
         tracker="none",
     )
     rows = sequences(arguments, loaded.lm.config.vocab_size)
@@ -181,6 +189,7 @@ def three_models(arguments: argparse.Namespace, loaded: Loaded, folder: Path) ->
 WAYS: dict[str, Callable[[argparse.Namespace, Loaded, Path], Step]] = {
     "oreo": ours,
     "oreo again": lambda arguments, loaded, folder: ours(arguments, loaded, folder, epochs=2),
+    "oreo kept": lambda arguments, loaded, folder: ours(arguments, loaded, folder, recomputed="none"),
     "separate": lambda arguments, loaded, folder: ours(arguments, loaded, folder, critic="separate"),
     "trl": trls,
     "three models": three_models,

@@ -205,6 +205,11 @@ class Playing(Generic[K]):
             over.append((episode.key, episode.record(self.agent, self.env_id)))
         return over
 
+    def step(self) -> None:
+        """Play what the engine answers. No history is held after it: an agent may free what it keeps of one that is over."""
+        for history, action in self.engine.step():
+            self.give(history, action)
+
     def give(self, history: History, action: Action) -> None:
         """Play an action that was asked for."""
         episode = self._asked.pop(id(history))
@@ -253,8 +258,7 @@ def play(
             over = playing.ended()
             yield from over
             if not over:  # else their places are taken first
-                for history, action in engine.step():
-                    playing.give(history, action)
+                playing.step()
     finally:
         engine.close()
     for env in playing.idle:

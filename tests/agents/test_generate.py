@@ -75,6 +75,20 @@ def test_rows_that_are_gone_free_their_place(small_lm: LlamaForCausalLM) -> None
     assert len(sampler.order) == 4
 
 
+def test_a_cache_that_grows_keeps_the_rows_that_there_are(small_lm: LlamaForCausalLM) -> None:
+    """Of four rows the first goes on past its 64 columns when the others are gone: four times the columns, for one row."""
+    sampler = Sampler(ActorCritic(small_lm), [EOS], Sampling(temperature=0, max_new_tokens=4), stop=lambda ids: False)
+    rows = [row(p) for p in prompts(4)]
+    sampler.extend(rows)
+    first = rows[0]
+    del rows
+    gc.collect()
+    first.tokens += [7, 9] * 100
+    sampler.extend([first])
+    assert [layer.keys.shape[0] for layer in sampler.cache.layers] == [1, 1]
+    assert first.action == generate(small_lm, first.tokens[: first.start], 4)
+
+
 def fed(sampler: Sampler) -> list[int]:
     """A list that is told how many tokens each pass feeds."""
     sizes: list[int] = []

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaForCausalLM
 
 from agents.logprob import token_log_probs, token_log_probs_and_kl
@@ -53,6 +55,52 @@ def test_each_loss_reaches_its_own_parameters(small_lm: LlamaForCausalLM, critic
 
     assert reached(by_policy) == {"policy"}
     assert reached(by_value) == ({"policy", "critic"} if critic == "shared" else {"critic"})
+
+
+class Count(TorchDispatchMode):
+    """Of products of matrices that are really computed."""
+
+    products = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.products += func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+        return func(*args, **kwargs or {})
+
+
+def products(model: ActorCritic) -> int:
+    """In a forward and a backward pass."""
+    with Count() as count:
+        model(*batch()).logp.sum().backward()
+    return count.products
+
+
+def test_what_is_kept_is_not_computed_again(small_lm: LlamaForCausalLM) -> None:
+    """With products kept no layer multiplies by its weights again; without, its seven linear layers but the last do."""
+    plain, kept, full = (ActorCritic(copy.deepcopy(small_lm)) for _ in range(3))
+    kept.checkpoint_layers(keep=True)
+    full.checkpoint_layers()
+    expected = products(plain)
+    assert products(kept) == expected
+    assert products(full) == expected + 2 * 6
+
+
+def test_kept_products_take_less_memory(small_lm: LlamaForCausalLM) -> None:
+    """What the graph holds of a layer: none of its norms, rotations and gates."""
+
+    def held(model: ActorCritic) -> int:
+        tensors: dict[int, int] = {}
+
+        def hold(x: torch.Tensor) -> torch.Tensor:
+            tensors[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda x: x):
+            states = model.hidden("policy", torch.arange(200)[None] % 50)
+        return sum(tensors.values()) if states.requires_grad else 0
+
+    plain, kept = (ActorCritic(copy.deepcopy(small_lm)) for _ in range(2))
+    kept.checkpoint_layers(keep=True)
+    assert 0 < held(kept) < held(plain) / 2
 
 
 def test_trunk_gradient_scales_what_the_shared_critic_sends_back(small_lm: LlamaForCausalLM) -> None:

@@ -38,9 +38,9 @@ TRAINED: dict[str, tuple[Method, dict[str, Any]]] = {
     "uneven": (oreo.METHOD, {"batch": 5, "micro_tokens": 1}),  # three passes against two, the reference's with them
     "kto": (kto.METHOD, {"epochs": 2}),
     "value": (value.METHOD, {}),
-    "shared": (oreo.METHOD, {"critic": "shared", "gradient_checkpointing": True}),
+    "shared": (oreo.METHOD, {"critic": "shared", "gradient_checkpointing": "full"}),
     "lora": (oreo.METHOD, {"critic": "lora", "rank": 2, "epochs": 2}),
-    "lora-checkpointed": (oreo.METHOD, {"critic": "lora", "rank": 2, "gradient_checkpointing": True}),
+    "lora-checkpointed": (oreo.METHOD, {"critic": "lora", "rank": 2, "gradient_checkpointing": "full"}),
     "separate-lora": (oreo.METHOD, {"rank": 2}),
 }
 ROUNDED: dict[str, dict[str, Any]] = {

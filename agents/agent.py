@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
@@ -31,6 +31,8 @@ class Action:
     closed: bool = True
     value: float | None = None
     """V of the state before it, where sampling read it"""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """what whoever chose it has to say of that; goes into the log"""
 
 
 @dataclass
@@ -116,6 +118,10 @@ class Agent(ABC):
     def engine(self) -> Engine:
         """Serves histories one by one, each as soon as its action is there."""
         return Engine(self)
+
+    def fork(self, history: History, seed: int) -> History:
+        """The same episode so far, to try something else in, with another random stream."""
+        return History(history.task, seed, [replace(turn) for turn in history.turns])
 
     def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
         """Cut one action into consecutive ones with the texts `pieces`, as the environment's `segment` rule gave them."""

@@ -74,7 +74,7 @@ class LMAgent(TokenAgent):
         stop: Callable[[str], bool] | None = None,
     ) -> None:
         super().__init__(tokenizer)
-        self.name, self.sampling = name, sampling
+        self.name, self.sampling, self.stop = name, sampling, stop
         stop_ids = (lambda ids: stop(self.decode(ids))) if stop else None
         self.sampler = Sampler(model.eval(), [self.prompt.closer], sampling, stop=stop_ids)
 
@@ -101,16 +101,26 @@ class LMAgent(TokenAgent):
         """Whether the agent ended the action itself: by its closing token, or where one step was asked for."""
         return bool(ids) and (ids[-1] == self.prompt.closer or bool(self.sampler.stop and self.sampler.stop(list(ids))))
 
+    def fork(self, history: History, seed: int) -> History:
+        """As `Agent.fork`; what the episode has said is not encoded again, nor fed to the model."""
+        found = super().fork(history, seed)
+        if (row := history.memory.get("row")) is not None:
+            found.memory["row"] = Row(_stream(found), tokens=list(row.tokens))
+        return found
+
     def row(self, history: History) -> Row:
         """The episode's row, with all that was said up to the action that is asked for."""
         row = history.memory.get("row")
         if row is None:  # the first action asked for need not be the episode's first
-            stream = np.random.default_rng([history.seed, zlib.crc32(history.task.encode())])
-            row = history.memory["row"] = Row(stream)
+            row = history.memory["row"] = Row(_stream(history))
             row.tokens += [token for piece in self.prompt.pieces(history.turns) for token in piece.tokens]
         else:
             row.tokens += self.prompt.environment(history.turns, len(history.turns) - 1)
         return row
+
+
+def _stream(history: History) -> np.random.Generator:
+    return np.random.default_rng([history.seed, zlib.crc32(history.task.encode())])
 
 
 class LMEngine(Engine):

@@ -151,13 +151,24 @@ class ActorCritic(nn.Module):
 
     def hidden(self, role: Role, tokens: Tensor, packing: Packing | None = None) -> Tensor:
         """Final hidden states [B, T, D] of tokens [B, T], right-padded (causal, so that padding is never seen), or packed."""
+        with self.trunk(role) as trunk:
+            return _states(trunk, tokens, packing)
+
+    @contextmanager
+    def trunk(self, role: Role) -> Iterator[nn.Module]:
+        """The transformer without output layer that computes a role's states, with the role's adapter on as long as this lasts."""
         if role == "reference" and self.reference is not None:
             trunk: nn.Module = self.reference.base_model
         else:
             trunk = self.critic if role == "critic" and self.critic is not None else self.lm.base_model
         self._running: tuple[Role, nn.Module] = role, trunk
         with self._adapter(role):
-            return _states(trunk, tokens, packing)
+            yield trunk
+
+    @property
+    def valued_role(self) -> Role:
+        """Whose states the value head reads."""
+        return "policy" if self.critic_kind == "shared" else "critic"
 
     def logits(self, hidden: Tensor, role: Role = "policy") -> Tensor:
         """Final hidden states [..., D] -> logits [..., V]."""
@@ -172,7 +183,7 @@ class ActorCritic(nn.Module):
         """
         if self.value_head is None:
             raise ValueError("this model has no value head: load a checkpoint that was trained with a critic (such as OREO's)")
-        if self.critic_kind != "shared":
+        if self.valued_role == "critic":
             return self.value_head(self.hidden("critic", tokens, packing))
         hidden = self.hidden("policy", tokens, packing) if hidden is None else hidden
         return self.value_head(hidden.detach() + self.trunk_gradient * (hidden - hidden.detach()))

@@ -22,6 +22,7 @@ import torch
 import tyro
 
 from agents import checkpoint
+from agents.mcts import Search
 from algorithms.method import Method
 from algorithms.pipeline import Pipeline
 from algorithms.presets import OTHER_WORK, WORK, Work, training
@@ -31,7 +32,6 @@ from algorithms.validation import Validation
 from envs import ENVIRONMENTS
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
-from rollouts.mcts import Search
 from rollouts.resolve import parse_pairs, run_checkpoint
 from rollouts.trajectory import Header, records
 

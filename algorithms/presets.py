@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from agents.mcts import Search
 from agents.tiny import TinyConfig
 from algorithms.training import Training
-from rollouts.mcts import Search
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def sample(setting: Setting) -> list[float]:
     rng = np.random.default_rng(0)
     sampler = Sampler(ActorCritic(random_model(setting.vocabulary).lm), [], Sampling(max_new_tokens=PASSES + 1))
     for prompt in rng.integers(0, setting.vocabulary, (setting.batch, setting.length)).tolist():
-        sampler.submit(Row(np.random.default_rng(0), prompt))
+        sampler.submit(Row(np.random.default_rng(0), tokens=prompt))
     sampler.step()
     return [timed(lambda: [sampler.step() for _ in range(PASSES)]) * 1e6 / (PASSES * setting.batch)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from envs.grading import RULES, Outcome, has_final_answer
+from envs.grading import RULES, Kind, Outcome, grade, has_final_answer
 from envs.hints import choose, did_you_mean
 from envs.problems import Problem, ProblemSet, Scored
 from envs.prompts import prompt_of
@@ -92,6 +92,27 @@ class ProblemEnv(gym.Env[str, str]):
         """Cut a whole response into this level's actions: itself, or at the step level by the rule of `segment` above."""
         return [text] if self.level == "response" else segment(text, self.rule)
 
+    def finished(self, steps: str) -> bool:
+        """Whether whole steps of a response hold a final answer, which ends the episode."""
+        return self.level == "step" and has_final_answer(steps)
+
+    def votes(self, task: str, responses: Sequence[str]) -> list[int | None]:
+        """Number the answers of responses to a problem: the same for the same answers, None where there is none.
+
+        Which is right is not looked at.
+        """
+        problem, seen, found = self.problems[self.problems.find(task)], list[str](), list[int | None]()
+        kind = "choice" if problem.choices else None
+        for response in responses:
+            answer = self.problems.grade(problem, response, self.rules).answer
+            if answer is None:
+                found.append(None)
+                continue
+            alike = (i for i, other in enumerate(seen) if _same(answer, other, kind, problem.choices))
+            found.append(next(alike, len(seen)))
+            seen += [answer] * (found[-1] == len(seen))
+        return found
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start the problem `options["task"]` (id or index), or one drawn from the environment's own generator."""
         super().reset(seed=seed)
@@ -122,7 +143,7 @@ class ProblemEnv(gym.Env[str, str]):
         response = "".join(self._actions)
         *steps, _begun = self.segment(response)  # text after the last delimiter may go on: "#### 1" may become "#### 12"
         closed = self.level == "response" or len(steps) + 1 == before
-        terminated = closed or has_final_answer("".join(steps))
+        terminated = closed or self.finished("".join(steps))
         truncated = not terminated and len(self._actions) >= self.max_steps
         info: dict[str, Any] = {"task": problem.id}
         if terminated or truncated:
@@ -132,6 +153,10 @@ class ProblemEnv(gym.Env[str, str]):
                 info["score"] = found.score
             self._problem = None
         return "", float(info.get("outcome") == Outcome.CORRECT), terminated, truncated, info
+
+
+def _same(answer: str, other: str, kind: Kind | None, choices: Sequence[str]) -> bool:
+    return answer == other or grade(answer, other, kind, choices).outcome is Outcome.CORRECT
 
 
 def pick_task(options: dict[str, Any] | None, count: int, find: Callable[[str], int]) -> int | None:

@@ -89,7 +89,7 @@ class Episode(Generic[K]):
         listed = getattr(self.env.unwrapped, "tasks", None) is not None
         options = {"task": self.key.task} if listed else None
         observation, info = self.env.reset(seed=self.key.seed if listed else self.key.index, options=options)
-        self.history.turns.append(Turn(_text(observation, self.env), info))
+        self.history.turns.append(Turn(as_text(observation, self.env), info))
         if self.key.prefix:
             self.play(self.key.prefix)
 
@@ -105,13 +105,14 @@ class Episode(Generic[K]):
             self.history.turns.append(Turn(observation, info, part))
             before = observation
             if unfinished(self.history, segment):
-                info = {"outcome": "unparseable"}
+                info = {"outcome": "unparseable"} | dict(part.info)
                 self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, part.value, info=info))
                 self.end = End.TRUNCATED
                 return
             raw, reward, terminated, truncated, info = self.env.step(part.text)
-            observation = _text(raw, self.env)
-            self.steps.append(Step(before, part.text, float(reward), part.tokens, part.logps, part.value, info=_plain(info)))
+            observation = as_text(raw, self.env)
+            logged = _plain(info) | dict(part.info)
+            self.steps.append(Step(before, part.text, float(reward), part.tokens, part.logps, part.value, info=logged))
             if terminated or truncated:
                 self.end, self.final = (End.TERMINATED if terminated else End.TRUNCATED), observation
                 return
@@ -275,7 +276,8 @@ def _after(pieces: Sequence[str], count: int) -> list[str]:
     return [*kept, pieces[-1][count:]]
 
 
-def _text(observation: Any, env: gym.Env) -> str:
+def as_text(observation: Any, env: gym.Env) -> str:
+    """An observation as it is logged. Raises TypeError for one that is no text."""
     if not isinstance(observation, str):
         raise TypeError(f"{env.spec.id if env.spec else env} observed a {type(observation).__name__}: wanted a text")
     return _utf8(observation)

@@ -19,7 +19,8 @@ import tyro
 from agents.draw import Sampling
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs, collect_log
-from rollouts.resolve import parse_pairs, resolve_agent
+from rollouts.resolve import env_maker, parse_pairs, resolve_agent
+from rollouts.searching import SearchArgs, searching_agent
 from rollouts.stats import Summary, print_summary
 
 
@@ -40,6 +41,7 @@ class Args(EnvironmentArgs):
     base: str | None = None
     """where the base model of a LoRA checkpoint lies now"""
     sampling: tyro.conf.OmitArgPrefixes[Sampling] = field(default_factory=lambda: Sampling(temperature=0))
+    search: tyro.conf.OmitArgPrefixes[SearchArgs] = field(default_factory=SearchArgs)
     parallel: int = 64
     """episodes played at once"""
     seed: int = 0
@@ -48,7 +50,11 @@ class Args(EnvironmentArgs):
 def evaluate(args: Args) -> Summary:
     """Play, print the table, write the JSON; returns the summary."""
     agent_args = parse_pairs(args.agent_args, "--agent-args")
-    agent, header = resolve_agent(args.agent, args.sampling, args.base, agent_args)
+    if args.search.search == "none":
+        agent, header = resolve_agent(args.agent, args.sampling, args.base, agent_args)
+    else:
+        make = env_maker(args.env, args.environment())
+        agent, header = searching_agent(args.agent, args.sampling, args.search, make, args.base)
     with tempfile.TemporaryDirectory() as scratch:
         log = args.log or Path(scratch, "evaluation.jsonl")
         found = collect_log(args.env, args.environment(), agent, header, log, args.episodes, seed=args.seed, parallel=args.parallel)
@@ -63,7 +69,7 @@ def evaluate(args: Args) -> Summary:
                 "env": args.env,
                 "env_args": args.environment(),
                 "seed": args.seed,
-                "sampling": msgspec.to_builtins(args.sampling),
+                "sampling": header.sampling,
             },
         )
     return summary

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import gymnasium as gym
 
 from agents.agent import Action, Agent, History, segment_of
+from agents.mcts import Node, Search
 from rollouts.episodes import EpisodeKey, Playing
-from rollouts.mcts import Node, Search
 from rollouts.task_tree import Rollout, State, Tree
 from rollouts.trajectory import Trajectory
 

@@ -1,4 +1,4 @@
-"""The tree of a task in an environment; the search itself is in `rollouts/mcts.py`, the growing of many in `rollouts/grow.py`."""
+"""The tree of a task in an environment; the search itself is in `agents/mcts.py`, the growing of many in `rollouts/grow.py`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import gymnasium as gym
 import msgspec
 import numpy as np
 
+from agents import mcts
 from agents.agent import Action, Agent, History
-from rollouts import mcts
+from agents.mcts import Node, Search
 from rollouts.episodes import Episode, EpisodeKey
 from rollouts.journal import TreeRecord
-from rollouts.mcts import Node, Search
 from rollouts.trajectory import End, Trajectory
 
 VISITS, ROLLOUT = "tree_visits", "tree_rollout"

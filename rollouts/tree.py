@@ -2,7 +2,7 @@
 
     python -m rollouts.tree --env math --agent RUN/sft --tasks 100 --out tree.jsonl
 
-Zhang et al. 2025 (arXiv 2502.13723), sections 4.4.1 and 5, and its code; the search itself is in `rollouts/mcts.py`. An agent is
+Zhang et al. 2025 (arXiv 2502.13723), sections 4.4.1 and 5, and its code; the search itself is in `agents/mcts.py`. An agent is
 asked for `--breadth` next steps of a state: a language model stops at the end of a step, of what any other agent writes only the
 first step is used. An action of AlfWorld is a step. The path to a node is played again, or its snapshot restored where the
 environment gives one. Many trees grow side by side, so that a model samples in batches. A path is an episode like any other, with
@@ -26,12 +26,12 @@ from rich.table import Table
 
 from agents.agent import Agent
 from agents.draw import Sampling
+from agents.mcts import Search
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
 from rollouts.episodes import episode_keys
 from rollouts.grow import grow
 from rollouts.journal import Journal, TreeRecord
-from rollouts.mcts import Search
 from rollouts.process import check_agent
 from rollouts.progress import bar_columns, console
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent

@@ -23,7 +23,7 @@ def prompts(count: int, seed: int = 0) -> list[list[int]]:
 
 
 def row(tokens: list[int], seed: int = 0) -> Row:
-    return Row(np.random.default_rng(seed), list(tokens))
+    return Row(np.random.default_rng(seed), tokens=list(tokens))
 
 
 def extend(sampler: Sampler, rows: list[Row]) -> list[tuple[list[int], list[float]]]:
@@ -72,7 +72,7 @@ def test_rows_that_are_gone_free_their_place(small_lm: LlamaForCausalLM) -> None
         sampler.extend(batch)
         del batch
         gc.collect()
-    assert len(sampler.order) == 4
+    assert len(sampler.rows.order) == 4
 
 
 def test_a_cache_that_grows_keeps_the_rows_that_there_are(small_lm: LlamaForCausalLM) -> None:
@@ -85,7 +85,7 @@ def test_a_cache_that_grows_keeps_the_rows_that_there_are(small_lm: LlamaForCaus
     gc.collect()
     first.tokens += [7, 9] * 100
     sampler.extend([first])
-    assert [layer.keys.shape[0] for layer in sampler.cache.layers] == [1, 1]
+    assert [layer.keys.shape[0] for layer in sampler.rows.cache.layers] == [1, 1]
     assert first.action == generate(small_lm, first.tokens[: first.start], 4)
 
 
@@ -146,7 +146,7 @@ def test_rows_come_and_go_while_others_are_sampled(small_lm: LlamaForCausalLM) -
 
 def test_a_pass_has_only_so_many_new_tokens(small_lm: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prompts of 3, 8, 13, 18 and 23 tokens, at most 16 a pass: 3 + 8, 13, 18, 23, with those before at one each."""
-    monkeypatch.setattr("agents.generate.PREFILL", 16)
+    monkeypatch.setattr("agents.cached.PREFILL", 16)
     sampler = Sampler(ActorCritic(small_lm), [EOS], Sampling(temperature=0, max_new_tokens=9), stop=lambda ids: False)
     sizes = fed(sampler)
     found = extend(sampler, [row(p) for p in prompts(5)])

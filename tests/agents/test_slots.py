@@ -55,7 +55,7 @@ def test_greedy_equals_transformers(family: str) -> None:
     rng = np.random.default_rng(0)
     prompts = [rng.integers(4, 250, 3 + 5 * i).tolist() for i in range(5)]
     prompts.append([*prompts[4][:18], 7])
-    rows = [Row(np.random.default_rng(0), list(prompt)) for prompt in prompts]
+    rows = [Row(np.random.default_rng(0), tokens=list(prompt)) for prompt in prompts]
     sampler = Sampler(ActorCritic(lm), [EOS], Sampling(temperature=0, max_new_tokens=10))
     for _ in range(2):
         sampler.extend(rows)
@@ -77,7 +77,7 @@ def test_other_attention_is_refused(family: str) -> None:
 def test_the_models_own_attention_is_back_after_a_pass() -> None:
     lm = build(*FAMILIES["Llama"])
     before = lm.config._attn_implementation
-    Sampler(ActorCritic(lm), [EOS], Sampling(max_new_tokens=2)).extend([Row(np.random.default_rng(0), [4, 5, 6])])
+    Sampler(ActorCritic(lm), [EOS], Sampling(max_new_tokens=2)).extend([Row(np.random.default_rng(0), tokens=[4, 5, 6])])
     assert lm.config._attn_implementation == before
 
 

@@ -57,7 +57,7 @@ class Played(HeldOut):
         self.settings, self.env_args, self.keys = Validation(every=1, patience=0), {}, []
 
     def success(self, model: ActorCritic, tokenizer: object) -> float:
-        asked = [generate.Row(np.random.default_rng(0), [5, 6, last]) for last in (7, 8)]
+        asked = [generate.Row(np.random.default_rng(0), tokens=[5, 6, last]) for last in (7, 8)]
         Sampler(model, [0], Sampling(temperature=0, max_new_tokens=6)).extend(asked)
         return math.exp(sum(sum(row.logps) for row in asked) / 12)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agents.mcts import Search
 from agents.tiny import TinyConfig
 from algorithms import dqo, dvo, oreo, sft
 from algorithms.method import Method
@@ -18,7 +19,6 @@ from algorithms.presets import WORK
 from algorithms.train import Start, held_out_tasks, train_on_log
 from algorithms.training import Training
 from algorithms.validation import Validation
-from rollouts.mcts import Search
 from rollouts.trajectory import read
 
 SMALL = replace(

@@ -21,13 +21,13 @@ from agents.choices import ChoiceAgent, ChoiceEncoder
 from agents.draw import Sampling
 from agents.generate import Row
 from agents.lm import LMAgent
+from agents.mcts import Node, Search, draw, select, tail, values
 from agents.model import ActorCritic
 from agents.scripted import ExpertAgent, RandomAgent, ReplayAgent, stream
 from envs.alfworld.env import AlfWorldEnv
 from rollouts.episodes import EpisodeKey, episode_keys
 from rollouts.grow import grow
 from rollouts.journal import journal_path
-from rollouts.mcts import Node, Search, draw, select, tail, values
 from rollouts.task_tree import Tree
 from rollouts.trajectory import End, Header, LogError, Step, Trajectory, log_files, read
 from rollouts.tree import Args, grow_log, main

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.mcts import Node, Search, select, values
+from agents.mcts import Node, Search, select, values
 
 Below = Node[int]
 

@@ -141,8 +141,8 @@ def check_searchable(meta: dict[str, Any], source: str) -> None:
         raise ValueError(f"{source} ({method}) has no value head: give a checkpoint that was trained with a critic, such as oreo's")
     if level != "token" and not (method == "oreo" and level == "response"):
         raise ValueError(
-            f"{source} ({method}) learnt V before each {level or 'response'} only, and a search reads it behind one: train the critic "
-            "with --level token"
+            f"{source} ({method}) learnt V before each {level or 'response'} only, and a search reads it behind one: "
+            "train the critic with --level token"
         )
 
 

@@ -11,7 +11,7 @@ from agents.search import Fate, World
 from rollouts.episodes import as_text
 
 SNAPSHOT = "snapshot"
-"""Key of `History.memory`: the environment's state there."""
+"""Key of `History.memory`: how many turns there were, and the environment's state then."""
 
 
 class SimulatedWorld(World):
@@ -29,16 +29,16 @@ class SimulatedWorld(World):
 
     def follow(self, before: History, after: History) -> Fate:
         """As `World`. Raises ValueError where the environment does not repeat what an episode has seen."""
-        if SNAPSHOT not in before.memory:
-            before.memory[SNAPSHOT] = self._enter(before)
-        self.env.unwrapped.restore(before.memory[SNAPSHOT])  # type: ignore[attr-defined]
+        if before.memory.get(SNAPSHOT, (0, None))[0] != len(before.turns):
+            before.memory[SNAPSHOT] = len(before.turns), self._enter(before)
+        self.env.unwrapped.restore(before.memory[SNAPSHOT][1])  # type: ignore[attr-defined]
         action = after.turns[-1].action
         assert action is not None
         observation, _, terminated, truncated, info = self.env.step(action.text)
         if terminated or truncated:
             return Fate.OVER if terminated else Fate.CUT
         after.turns.append(Turn(as_text(observation, self.env), info))
-        after.memory[SNAPSHOT] = self.env.unwrapped.snapshot()  # type: ignore[attr-defined]
+        after.memory[SNAPSHOT] = len(after.turns), self.env.unwrapped.snapshot()  # type: ignore[attr-defined]
         return Fate.OPEN
 
     def _enter(self, history: History) -> object:

@@ -109,7 +109,7 @@ class Bin:
 
 
 def reliability(predicted: Sequence[float], true: Sequence[bool], bins: int = 10) -> list[Bin]:
-    """Predicted probabilities in bins of equal width; what is below 0 or above 1 is in the first or last. Empty bins are left out."""
+    """Predictions in bins of equal width; what is below 0 or above 1 is in the first or last. Empty bins are left out."""
     p, y = np.asarray(predicted, float), np.asarray(true, float)
     place = np.clip((p * bins).astype(int), 0, bins - 1)
     found = []

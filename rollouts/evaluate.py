@@ -13,7 +13,6 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import tyro
 
 from agents.draw import Sampling

@@ -12,12 +12,18 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from envs.alfworld.games import task_type
 from rollouts.keys import digest
 from rollouts.progress import console
 from rollouts.trajectory import End, Trajectory
 
 Z95 = 1.959963984540054
 """97.5% quantile of the standard normal."""
+
+
+def task_group(env_id: str, task: str) -> str:
+    """The kind of a task: ALFWorld's type, or what stands before the number (`arithmetic-d2/train/000012`)."""
+    return task_type(task) if env_id.startswith("AlfWorld") else task.rpartition("/")[0]
 
 
 def wilson(solved: float, episodes: float, z: float = Z95) -> tuple[float, float]:

@@ -87,7 +87,7 @@ def test_best_of_takes_the_step_of_the_largest_value() -> None:
 
 
 def test_a_wider_beam_finds_what_a_greedy_one_has_left() -> None:
-    """Width 1 keeps a, then its end #1 at 0.4, which is better than c. Width 2 keeps a and b, then d (0.7) and #1, then #4 (0.9)."""
+    """Width 1 keeps a, then its end #1 (0.4), better than c. Width 2 keeps a and b, then d (0.7) and #1, then #4 (0.9)."""
     assert texts(respond(Beam(Says(), Written(), 1, world(), breadth=2))) == ["a\n", "#1"]
     assert texts(respond(Beam(Says(), Written(), 2, world()))) == ["b\n", "d\n", "#4"]
 

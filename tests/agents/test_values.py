@@ -58,7 +58,7 @@ def test_v_of_a_closed_action_needs_no_pass_of_its_own(small_lm: LlamaForCausalL
     """The critic on the policy's trunk has read the state before the closing token when that was sampled."""
     model = critic(small_lm, "shared")
     agent = LMAgent(model, tokenizer, Sampling(max_new_tokens=40))
-    forks = [fork for fork in tried(agent, History("task", 0, [Turn(PROBLEM)]), 12)]
+    forks = tried(agent, History("task", 0, [Turn(PROBLEM)]), 12)
     closed = [fork for fork in forks if fork.turns[-1].action and fork.turns[-1].action.tokens[-1] == agent.prompt.closer]  # type: ignore[index]
     assert closed
     calls: list[int] = []

@@ -28,7 +28,7 @@ class Training:
     """so many rows (or pairs) of a task are drawn together, and what they begin with is computed once"""
     micro_tokens: int = 16384
     """most tokens (padding included) of one forward pass"""
-    gradient_checkpointing: Recomputed = "selective"
+    gradient_checkpointing: Recomputed = "none"
     """what is computed again for the gradient in place of being kept: nothing, all but products of matrices and attention
     (selective), or all between layers, for one more forward pass (full)"""
     max_length: int = 2048

@@ -7,12 +7,12 @@
 The sequences are random tokens: a prompt, the first half, and a response; `--samples` responses follow each prompt. DPO takes them
 in pairs, half of them preferred. All train the same policy weights in the same type, with AdamW; each takes its micro-batch whole.
 
-    oreo          one pass over fresh rows: the reference is asked too; rows of a prompt together, the critic on the policy's trunk
-    oreo kept     all is kept for the gradient; oreo computes again what is cheap (--checkpointing: all between layers, as TRL then)
-    oreo again    a later pass: what the reference said is on the disk
-    separate      oreo with a critic of its own trunk, as in the paper
-    trl           trl.DPOTrainer, its settings as they come but for type, checkpointing and batch
-    three models  policy, critic and reference as whole models on padded rows, logits of every token, the loss of OREO
+    oreo            one pass over fresh rows: the reference is asked too; rows of a prompt together, critic on the policy's trunk
+    oreo selective  what is cheap is computed again for the gradient (--checkpointing: all between layers, by TRL as well)
+    oreo again      a later pass: what the reference said is on the disk
+    separate        oreo with a critic of its own trunk, as in the paper
+    trl             trl.DPOTrainer, its settings as they come but for type, checkpointing and batch
+    three models    policy, critic and reference as whole models on padded rows, logits of every token, the loss of OREO
 
 Every measurement is a process of its own, in an order drawn anew in each round; the first step is not counted. Memory is the
 largest resident set of the process. Tokens are those of the sequences, whoever computes how many of them.
@@ -70,7 +70,7 @@ def ours(
     folder: Path,
     critic: CriticKind = "shared",
     epochs: int = 1,
-    recomputed: Recomputed = "selective",
+    recomputed: Recomputed = "none",
 ) -> Step:
     """The one training loop."""
     training = Training(
@@ -189,7 +189,7 @@ def three_models(arguments: argparse.Namespace, loaded: Loaded, folder: Path) ->
 WAYS: dict[str, Callable[[argparse.Namespace, Loaded, Path], Step]] = {
     "oreo": ours,
     "oreo again": lambda arguments, loaded, folder: ours(arguments, loaded, folder, epochs=2),
-    "oreo kept": lambda arguments, loaded, folder: ours(arguments, loaded, folder, recomputed="none"),
+    "oreo selective": lambda arguments, loaded, folder: ours(arguments, loaded, folder, recomputed="selective"),
     "separate": lambda arguments, loaded, folder: ours(arguments, loaded, folder, critic="separate"),
     "trl": trls,
     "three models": three_models,

@@ -94,3 +94,29 @@ def test_a_long_prompt_is_attended_to_in_pieces(monkeypatch: pytest.MonkeyPatch)
     torch.testing.assert_close(slots.feed(lm.base_model, SlotCache(2), ids, pieces), states, rtol=1e-12, atol=1e-12)
     assert [run.count for run in pieces.runs] == [8, 8, 8, 6, 3, *(8, 8, 4) * 2]
     assert max(run.mask.numel() for run in pieces.runs) == 8 * 24 < max(run.mask.numel() for run in whole.runs)
+
+
+@pytest.mark.parametrize("scaling", [None, 0.3])
+def test_products_of_matrices_are_the_kernels_attention(scaling: float | None) -> None:
+    """Two queries of each of three rows, which see 5, 7 and 4 of 7 columns."""
+    rng = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(3, 2, size, 8, generator=rng) for size in (2, 7, 7))
+    visible = torch.arange(7) < torch.tensor([5, 7, 4])[:, None, None]
+    mask = slots.additive(visible, torch.float32).expand(-1, 1, 2, -1)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=scaling)
+    torch.testing.assert_close(slots._decoded(q, k, v, mask, scaling), expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype", "used"), [(16, torch.bfloat16, True), (15, torch.bfloat16, False), (16, torch.float32, False)]
+)
+def test_many_rows_in_bfloat16_are_attended_to_by_products(
+    monkeypatch: pytest.MonkeyPatch, rows: int, dtype: torch.dtype, used: bool
+) -> None:
+    calls: list[int] = []
+    usual = slots._decoded
+    monkeypatch.setattr(slots, "_decoded", lambda *given: calls.append(1) or usual(*given))
+    lm = build(*FAMILIES["Llama"]).to(dtype)
+    sampler = Sampler(ActorCritic(lm), [EOS], Sampling(max_new_tokens=3), stop=lambda ids: False)
+    sampler.extend([Row(np.random.default_rng(i), [4 + i, 5, 6]) for i in range(rows)])
+    assert bool(calls) == used

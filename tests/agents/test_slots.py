@@ -118,5 +118,5 @@ def test_many_rows_in_bfloat16_are_attended_to_by_products(
     monkeypatch.setattr(slots, "_decoded", lambda *given: calls.append(1) or usual(*given))
     lm = build(*FAMILIES["Llama"]).to(dtype)
     sampler = Sampler(ActorCritic(lm), [EOS], Sampling(max_new_tokens=3), stop=lambda ids: False)
-    sampler.extend([Row(np.random.default_rng(i), [4 + i, 5, 6]) for i in range(rows)])
+    sampler.extend([Row(np.random.default_rng(i), tokens=[4 + i, 5, 6]) for i in range(rows)])
     assert bool(calls) == used

@@ -1,17 +1,17 @@
 """Training steps by OREO here, by TRL's DPOTrainer, and by three full models with full logits, on the same sequences.
 
     python -m benchmarks.training MODEL --lengths 256 512 1024
-    python -m benchmarks.training MODEL --lengths 512 --rank 16 --checkpointing
+    python -m benchmarks.training MODEL --lengths 512 --rank 16 --checkpointing full
     python -m benchmarks.training MODEL --lengths 512 --samples 2
 
 The sequences are random tokens: a prompt, the first half, and a response; `--samples` responses follow each prompt. DPO takes them
 in pairs, half of them preferred. All train the same policy weights in the same type, with AdamW; each takes its micro-batch whole.
 
     oreo            one pass over fresh rows: the reference is asked too; rows of a prompt together, critic on the policy's trunk
-    oreo selective  what is cheap is computed again for the gradient (--checkpointing: all between layers, by TRL as well)
+    oreo kept       all is kept for the gradient, whatever --checkpointing says
     oreo again      a later pass: what the reference said is on the disk
     separate        oreo with a critic of its own trunk, as in the paper
-    trl             trl.DPOTrainer, its settings as they come but for type, checkpointing and batch
+    trl             trl.DPOTrainer, its settings as they come but for type, batch and checkpointing (full or none)
     three models    policy, critic and reference as whole models on padded rows, logits of every token, the loss of OREO
 
 Every measurement is a process of its own, in an order drawn anew in each round; the first step is not counted. Memory is the
@@ -33,7 +33,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -70,7 +70,7 @@ def ours(
     folder: Path,
     critic: CriticKind = "shared",
     epochs: int = 1,
-    recomputed: Recomputed = "none",
+    recomputed: Recomputed | None = None,
 ) -> Step:
     """The one training loop."""
     training = Training(
@@ -80,7 +80,7 @@ def ours(
         micro_tokens=arguments.batch * arguments.length,
         rank=arguments.rank,
         critic=critic,
-        gradient_checkpointing="full" if arguments.checkpointing else recomputed,
+        gradient_checkpointing=recomputed or arguments.checkpointing,
         tracker="none",
     )
     rows = sequences(arguments, loaded.lm.config.vocab_size)
@@ -114,7 +114,7 @@ def trls(arguments: argparse.Namespace, loaded: Loaded, folder: Path) -> Step:
         per_device_train_batch_size=arguments.batch // 2,
         max_steps=arguments.steps + 1,
         max_length=None,
-        gradient_checkpointing=arguments.checkpointing,
+        gradient_checkpointing=arguments.checkpointing == "full",
         bf16=False,
         use_cpu=not torch.cuda.is_available(),
         report_to=[],
@@ -156,7 +156,7 @@ def three_models(arguments: argparse.Namespace, loaded: Loaded, folder: Path) ->
     head = ValueHead(policy.config.hidden_size)
     for model in (policy, reference, trunk):
         model.eval()
-        if arguments.checkpointing:
+        if arguments.checkpointing == "full":
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.train()
     optimizer = torch.optim.AdamW([*policy.parameters(), *trunk.parameters(), *head.parameters()], lr=5e-6, fused=True)
@@ -189,7 +189,7 @@ def three_models(arguments: argparse.Namespace, loaded: Loaded, folder: Path) ->
 WAYS: dict[str, Callable[[argparse.Namespace, Loaded, Path], Step]] = {
     "oreo": ours,
     "oreo again": lambda arguments, loaded, folder: ours(arguments, loaded, folder, epochs=2),
-    "oreo selective": lambda arguments, loaded, folder: ours(arguments, loaded, folder, recomputed="selective"),
+    "oreo kept": lambda arguments, loaded, folder: ours(arguments, loaded, folder, recomputed="none"),
     "separate": lambda arguments, loaded, folder: ours(arguments, loaded, folder, critic="separate"),
     "trl": trls,
     "three models": three_models,
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--rank", type=int, default=0, help="LoRA's; 0 trains all weights")
-    parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--checkpointing", default="none", choices=get_args(Recomputed))
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--length", type=int, help=argparse.SUPPRESS)
@@ -231,9 +231,8 @@ def main() -> None:
         raise ValueError(f"--batch {arguments.batch} is no multiple of --samples {arguments.samples}: a step holds whole prompts")
     if arguments.rank:  # these train whole models
         arguments.ways = [way for way in arguments.ways if way not in ("separate", "three models")]
-    shared = ["--samples", "--batch", "--steps", "--rank"]
+    shared = ["--samples", "--batch", "--steps", "--rank", "--checkpointing"]
     given = [x for name in shared for x in (name, str(getattr(arguments, name[2:])))]
-    given += ["--checkpointing"] * arguments.checkpointing
     print(f"{machine()}, {torch.get_num_threads()} threads, float32\n")
     print("| tokens | way | tokens a second, median (least to most) | times trl | memory, GiB | of trl's |")
     print("|---|---|---|---|---|---|")

@@ -19,7 +19,7 @@ def test_every_way_takes_its_steps(
     if way == "trl":
         pytest.importorskip("trl", reason="TRL is in the dev extra: pip install -e '.[dev]'")
     checkpoint.save(tmp_path / "model", ActorCritic(small_lm), tokenizer, Base("tiny", "f"))
-    sizes = {"length": 16, "samples": 2, "batch": 4, "steps": 2, "rank": 0, "checkpointing": False}
+    sizes = {"length": 16, "samples": 2, "batch": 4, "steps": 2, "rank": 0, "checkpointing": "none"}
     found = measure(Namespace(model=str(tmp_path / "model"), way=way, **sizes))
     assert len(found["seconds"]) == 2
     assert min(found["seconds"]) > 0 < found["memory"]

@@ -54,7 +54,8 @@ class RowCache:
 
     def __init__(self, model: ActorCritic, role: Role = "policy") -> None:
         check(model.lm)
-        self.model, self.role = model, role
+        self.model = model
+        self.role: Role = role
         self.cache = SlotCache(model.lm.config.num_hidden_layers)
         with model.trunk(role) as trunk:
             self.weights = Prepacked(model.lm if trunk is model.lm.base_model else trunk)

@@ -141,7 +141,7 @@ class SearchAgent(Agent):
             texts.setdefault(_last(fork).text, value)
         candidates = [{"action": text, "value": value} for text, value in texts.items()]
         found = {"by": self.name, "candidates": candidates, "tokens": self.spent(root)}
-        return replace(action, info=action.info | {"search": found})
+        return replace(action, info={**action.info, "search": found})
 
 
 class BestOf(SearchAgent):

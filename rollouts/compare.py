@@ -101,15 +101,16 @@ def compare(before: Path, after: Path) -> Comparison:
     else:
         low, high = bootstrap([float(np.mean(changes)) for changes in differences.values()])
     return Comparison(
-        *(solved / episodes).tolist(),
-        episodes,
-        len(differences),
-        gained,
-        lost,
-        low,
-        high,
-        mcnemar(len(gained), len(lost)) if single else None,
-        {name: tuple(counts.tolist()) for name, counts in sorted(groups.items())},  # type: ignore[misc]
+        before=float(solved[0] / episodes),
+        after=float(solved[1] / episodes),
+        episodes=episodes,
+        tasks=len(differences),
+        gained=gained,
+        lost=lost,
+        low=low,
+        high=high,
+        p=mcnemar(len(gained), len(lost)) if single else None,
+        groups={name: (int(counts[0]), int(counts[1]), int(counts[2])) for name, counts in sorted(groups.items())},
     )
 
 

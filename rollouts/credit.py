@@ -16,7 +16,7 @@ cut: steps beyond it have no value and no credit, and the last one within it has
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
@@ -44,6 +44,12 @@ from rollouts.trajectory import End, Header, LogError, Trajectory, log_files, re
 
 WINDOW = 512
 """Episodes that are read, sorted by length and written at a time."""
+
+
+def learnt_by_token(meta: Mapping[str, Any]) -> bool:
+    """Whether a critic, by its checkpoint's `config.json`, learnt V before every token of the agent."""
+    level = meta.get("settings", {}).get("level")
+    return level == "token" or (meta.get("method") == "oreo" and level == "response")
 
 
 @dataclass(frozen=True)
@@ -112,14 +118,8 @@ class Critic:
         tokens = torch.zeros(len(rows), width, dtype=torch.long)
         for index, row in enumerate(rows):
             tokens[index, : len(row.tokens)] = torch.tensor(row.tokens)
-        at = self.model.values(tokens.to(self.model.lm.device)).cpu()
-        found = []
-        for row, own in zip(rows, at, strict=True):
-            values = {step: float(own[position]) for step, position in row.starts.items()}
-            for step in reversed(range(row.kept)):
-                values.setdefault(step, values.get(step + 1, 0.0))
-            found.append([values[step] for step in range(row.kept)])
-        return found
+        at = self.model.values(tokens.to(self.model.lm.device)).tolist()
+        return [row.by_step(own) for row, own in zip(rows, at, strict=True)]
 
 
 def load_critic(source: str | Path, base: str | None = None) -> Critic:

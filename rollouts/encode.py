@@ -45,6 +45,13 @@ class Encoded:
                 found.setdefault(step, position - 1)
         return found
 
+    def by_step(self, values: Sequence[float]) -> list[float]:
+        """V at every position, length T -> V of each kept step's state. A step without tokens has the V of the one after it."""
+        found = {step: values[position] for step, position in self.starts.items()}
+        for step in reversed(range(self.kept)):
+            found.setdefault(step, found.get(step + 1, 0.0))
+        return [found[step] for step in range(self.kept)]
+
 
 def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: Truncated = "zero") -> Encoded | None:
     """An episode as tokens: sampled ids stay as they are, other text is encoded piece by piece.

@@ -18,6 +18,7 @@ from agents.model import ActorCritic
 from agents.prompt import Prompt
 from agents.search import Beam, BestOf, SearchAgent, TextWorld, TreeSearch, Vote, World
 from agents.values import CriticValue, ImplicitValue, Value
+from rollouts.credit import learnt_by_token
 from rollouts.resolve import resolve_agent, run_checkpoint
 from rollouts.simulate import SimulatedWorld
 from rollouts.trajectory import Header
@@ -139,7 +140,7 @@ def check_searchable(meta: dict[str, Any], source: str) -> None:
     method, level = str(meta.get("method", "a model without training")), meta.get("settings", {}).get("level")
     if not meta.get("critic"):
         raise ValueError(f"{source} ({method}) has no value head: give a checkpoint that was trained with a critic, such as oreo's")
-    if level != "token" and not (method == "oreo" and level == "response"):
+    if not learnt_by_token(meta):
         raise ValueError(
             f"{source} ({method}) learnt V before each {level or 'response'} only, and a search reads it behind one: "
             "train the critic with --level token"

@@ -49,6 +49,7 @@ class TokenAgent(Agent):
                     logps=action.logps and action.logps[first:last],
                     closed=action.closed or last < len(starts),
                     value=action.value if first == 0 else None,
+                    info=action.info if first == 0 else {},
                 )
             )
         return found

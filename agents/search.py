@@ -358,5 +358,6 @@ def _last(history: History) -> Action:
 
 
 def _stream(history: History, sample: int) -> int:
-    """The seed of a sample: another one in each episode, at each turn, on each way on."""
-    return zlib.crc32(f"{history.task}|{history.seed}|{len(history.turns)}|{sample}".encode())
+    """The seed of a sample: another one in each episode, at each turn, on each way on; the same whatever else is searched."""
+    way = "".join(turn.action.text for turn in history.turns if turn.action)
+    return zlib.crc32(f"{history.task}|{history.seed}|{len(history.turns)}|{sample}|{way}".encode())

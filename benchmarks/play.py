@@ -13,9 +13,8 @@ from pathlib import Path
 
 import tyro
 
-from agents.draw import Sampling
 from rollouts.cli import run
-from rollouts.evaluate import Args, evaluate
+from rollouts.evaluate import Args, Decoding, evaluate
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def play(study: Study) -> None:
                     split=split,
                     agent=str(study.run / folder),
                     episodes=study.tasks,
-                    sampling=Sampling(temperature=temperature, max_new_tokens=study.max_new_tokens),
+                    decoding=Decoding(temperature=temperature, max_new_tokens=study.max_new_tokens),
                     parallel=study.parallel,
                     seed=study.seed,
                     log=study.run / "compare" / f"{split}-{temperature}" / f"{label}.jsonl",

@@ -14,6 +14,9 @@ import numpy as np
 from agents.agent import Action, Agent, Engine, History, Turn, message, segment_of, unfinished
 from rollouts.trajectory import End, Step, Trajectory
 
+KINDS = ("level", "subject")
+"""What an environment may say of a task at reset that an episode's first step has in the log, to sum up by."""
+
 SAMPLES_LIMIT = 1000
 """An episode's seed is base seed * SAMPLES_LIMIT + sample number."""
 
@@ -104,14 +107,15 @@ class Episode(Generic[K]):
         for part in parts:
             self.history.turns.append(Turn(observation, info, part))
             before = observation
+            kinds = {} if self.steps else {key: info[key] for key in KINDS if key in info}
             if unfinished(self.history, segment):
-                info = {"outcome": "unparseable"} | dict(part.info)
+                info = _plain(kinds) | {"outcome": "unparseable"} | dict(part.info)
                 self.steps.append(Step(before, part.text, 0.0, part.tokens, part.logps, part.value, info=info))
                 self.end = End.TRUNCATED
                 return
             raw, reward, terminated, truncated, info = self.env.step(part.text)
             observation = as_text(raw, self.env)
-            logged = _plain(info) | dict(part.info)
+            logged = _plain(kinds) | _plain(info) | dict(part.info)
             self.steps.append(Step(before, part.text, float(reward), part.tokens, part.logps, part.value, info=logged))
             if terminated or truncated:
                 self.end, self.final = (End.TERMINATED if terminated else End.TRUNCATED), observation

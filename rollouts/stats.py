@@ -13,6 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from envs.alfworld.games import task_type
+from rollouts.episodes import KINDS
 from rollouts.keys import digest
 from rollouts.progress import console
 from rollouts.trajectory import End, Trajectory
@@ -24,6 +25,13 @@ Z95 = 1.959963984540054
 def task_group(env_id: str, task: str) -> str:
     """The kind of a task: ALFWorld's type, or what stands before the number (`arithmetic-d2/train/000012`)."""
     return task_type(task) if env_id.startswith("AlfWorld") else task.rpartition("/")[0]
+
+
+def kinds(trajectory: Trajectory) -> dict[str, str]:
+    """What an episode can be summed up by: its kind of task, and the level and subject of a problem where they are known."""
+    said = trajectory.steps[0].info if trajectory.steps else {}
+    found = {"kind of task": task_group(trajectory.env_id, trajectory.task)}
+    return found | {key: str(said[key]) for key in KINDS if key in said}
 
 
 def wilson(solved: float, episodes: float, z: float = Z95) -> tuple[float, float]:

@@ -16,12 +16,12 @@ from agents import checkpoint
 from agents.checkpoint import Base
 from agents.draw import Sampling
 from agents.model import ActorCritic
-from rollouts.evaluate import Args, evaluate
+from rollouts.evaluate import Args, Decoding, evaluate
 from rollouts.searching import SearchArgs, searching_agent
 from rollouts.trajectory import read
 
 MATH = partial(envs.make, "math")
-SAMPLING = Sampling(max_new_tokens=24)
+SAMPLING, DECODING = Sampling(max_new_tokens=24), Decoding(max_new_tokens=24)
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def test_every_search_plays_maths(run: Path, tmp_path: Path, search: str) -> Non
     """The log says who searched and how, and of each step what was tried."""
     log = tmp_path / "log.jsonl"
     found = SearchArgs(search=search, width=3, iterations=3)  # type: ignore[arg-type]
-    args = Args("math", agent=str(run), episodes=3, log=log, sampling=SAMPLING, search=found, json=tmp_path / "found.json")
-    assert evaluate(args).episodes == 3
+    args = Args("math", agent=str(run), episodes=3, log=log, decoding=DECODING, search=found, json=tmp_path / "found.json")
+    assert evaluate(args).summary.episodes == 3
     logged = read(log)
     assert logged.headers[0].sampling["search"] == search
     assert json.loads((tmp_path / "found.json").read_text())["sampling"]["width"] == 3
@@ -56,7 +56,7 @@ def test_every_search_plays_maths(run: Path, tmp_path: Path, search: str) -> Non
 def test_an_evaluation_repeats(run: Path, tmp_path: Path) -> None:
     def play(name: str, parallel: int) -> list[list[str]]:
         search = SearchArgs(search="beam", width=2)
-        args = Args("math", agent=str(run), episodes=4, log=tmp_path / name, sampling=SAMPLING, search=search, parallel=parallel)
+        args = Args("math", agent=str(run), episodes=4, log=tmp_path / name, decoding=DECODING, search=search, parallel=parallel)
         evaluate(args)
         return sorted([t.task, *(step.action for step in t.steps)] for t in read(tmp_path / name).trajectories)
 
@@ -113,7 +113,7 @@ def test_alfworld_is_searched(run: Path, tmp_path: Path, search: str, simulator:
         agent=str(run),
         episodes=2,
         log=tmp_path / "log.jsonl",
-        sampling=Sampling(max_new_tokens=8),
+        decoding=Decoding(max_new_tokens=8),
         search=SearchArgs(search=search, width=2, simulator=simulator),  # type: ignore[arg-type]
     )
     evaluate(args)

@@ -48,6 +48,8 @@ class Batch:
     """the frozen reference's final hidden state before each token of the agent, where it is known; float [N, D]"""
     packing: Packing | None = None
     """how a model computes on the tokens; None: as they are, padded"""
+    step: Tensor | None = None
+    """the agent's step that each decision is a part of (of several, the first), counted from 0; long [B, S]"""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -125,7 +127,7 @@ def collate(rows: Sequence[Row], level: Level, pad: int = 0, packed: bool = Fals
     if not rows:
         raise ValueError("cannot collate an empty list of rows: the log gave no examples")
     parts = [_decide(row, level) for row in rows]
-    decision, start, reward, target, old_logp = zip(*parts, strict=True)
+    decision, start, reward, target, old_logp, step = zip(*parts, strict=True)
     mask = [torch.ones(len(x), dtype=torch.bool) for x in start]
 
     def stack(x: Sequence[Tensor], value: float = 0) -> Tensor:
@@ -142,6 +144,7 @@ def collate(rows: Sequence[Row], level: Level, pad: int = 0, packed: bool = Fals
         sign=torch.tensor([row.sign for row in rows]) if all(row.sign is not None for row in rows) else None,
         cut_at=torch.tensor([len(row) - 1 if row.cut else -1 for row in rows]) if any(row.cut for row in rows) else None,
         packing=pack([row.tokens for row in rows]) if packed else None,
+        step=stack(step),
     )
 
 
@@ -162,17 +165,18 @@ def row_mean(scores: Tensor, batch: Batch) -> Tensor:
     return total / chosen.sum(1)
 
 
-def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Decision [T], start [S], reward [S], target [S], old_logp [S] of one row."""
+def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Decision [T], start [S], reward [S], target [S], old_logp [S], step [S] of one row."""
     step = torch.tensor(row.step)
     own = (step >= 0).nonzero()[:, 0]
     if not len(own) or own[0] == 0:
         raise ValueError("a row needs a token of the agent with a state before it; episodes without actions cannot be learnt from")
     # Index of each agent token's decision, counted from 0 without gaps.
+    number = step[own].unique_consecutive(return_inverse=True)[1]
     if level == "token":
         index = torch.arange(len(own))
     elif level == "step":
-        index = step[own].unique_consecutive(return_inverse=True)[1]
+        index = number
     else:
         index = torch.zeros(len(own), dtype=torch.long)
     count = int(index[-1]) + 1
@@ -195,4 +199,4 @@ def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Ten
     reward = at_decisions(row.reward)
     if row.process_score is not None:
         reward = reward + at_decisions(row.process_score)
-    return decision, own[first] - 1, reward, at_decisions(row.target or row.reward), old_logp
+    return decision, own[first] - 1, reward, at_decisions(row.target or row.reward), old_logp, number[first]

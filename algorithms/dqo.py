@@ -18,7 +18,7 @@ from torch import Tensor
 
 from algorithms import sft
 from algorithms.batch import Batch, Outputs
-from algorithms.bellman import mean_square, residuals
+from algorithms.bellman import ValueAt, action_of, mean_square, residuals
 from algorithms.job import main
 from algorithms.method import FINITE, Method, check_ranges
 from algorithms.returns import earned, literal_lambda_return, mean_over_decisions
@@ -31,6 +31,8 @@ class Config:
 
     level: Literal["token", "step"] = "token"
     """what an action is"""
+    value_at: ValueAt = "decisions"
+    """tokens: the critic of steps learns V at every token too, as a search needs it; the policy's loss stays one of steps"""
     beta: float = 0.03
     """weight of log(pi / ref) against the reward"""
     gamma: float = 1.0
@@ -64,9 +66,10 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
         slow = outputs.value.detach() if outputs.target_value is None else outputs.target_value
         reward = earned(outputs, batch, config.gamma)
         returns = literal_lambda_return(reward, slow, ratio, batch.mask, config.beta, config.gamma, config.lam)
-    found = residuals(outputs, batch, config.beta, config.gamma, config.lam, returns)
+    action = action_of(batch, config.level, config.value_at)
+    found = residuals(outputs, batch, config.beta, config.gamma, config.lam, returns, action)
     value_loss = mean_square(found.value, batch.mask, weight if config.weight_value else None)
-    policy_loss = mean_square(found.policy, batch.mask, weight if config.weight_policy else None)
+    policy_loss = mean_square(found.policy, found.acted, weight if config.weight_policy else None)
     metrics = {
         "value_loss": value_loss,
         "policy_loss": policy_loss,
@@ -98,7 +101,7 @@ METHOD = Method(
     name="dqo",
     config=Config,
     loss=loss,
-    level=lambda config: config.level,
+    level=lambda config: "token" if config.value_at == "tokens" else config.level,
     rows=training_rows,
     reference=True,
     value=True,

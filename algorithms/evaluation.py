@@ -15,6 +15,7 @@ from algorithms.train import train_args
 from rollouts.evaluate import write_json
 from rollouts.progress import console
 from rollouts.resolve import env_maker
+from rollouts.searching import SearchArgs
 from rollouts.stats import Summary, Tally, paired_difference
 from rollouts.trajectory import Trajectory
 
@@ -36,6 +37,14 @@ def evaluation_rows(env: str, work: Work) -> dict[str, tuple[dict[str, Any], flo
     named = {"held out" if len(splits) == 1 else split: args for split, args in splits.items()}
     rows |= {name: (args, 0.0) for name, args in named.items()}
     return rows | {f"{name}, sampled": (args, 1.0) for name, args in named.items()}
+
+
+def search_rows(rows: Mapping[str, tuple[dict[str, Any], float]], search: SearchArgs) -> dict[str, dict[str, Any]]:
+    """The sampled rows once more, with a search: the environment's arguments by the row's name."""
+    if search.search == "none":
+        return {}
+    named = f"{search.search} of {search.width}"
+    return {name.replace("sampled", named): args for name, (args, temperature) in rows.items() if temperature}
 
 
 def _tasks(env: str, env_args: dict[str, Any]) -> Sequence[str]:

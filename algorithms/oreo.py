@@ -12,15 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from algorithms import sft
 from algorithms.batch import Batch, Level, Outputs
-from algorithms.bellman import mean_square, residuals
+from algorithms.bellman import ValueAt, action_of, mean_square, residuals
 from algorithms.job import main
 from algorithms.method import FINITE, Method, check_ranges
-from algorithms.returns import earned, mean_over_decisions
+from algorithms.returns import mean_over_decisions
 from algorithms.selection import training_rows
 
 KL_OF_LEVEL = {"token": 0.01, "step": 0.1, "response": 0.3}
@@ -33,10 +32,12 @@ class Config:
 
     level: Level = "token"
     """what an action is: token, step, or response (then the critic still learns at every token)"""
+    value_at: ValueAt = "decisions"
+    """tokens: the critic of steps learns V at every token too, as a search needs it; the policy's loss stays one of steps"""
     beta: float = 0.03
     """weight of log(pi / ref) against the reward"""
     gamma: float = 1.0
-    """discount from one decision to the next; the paper has none"""
+    """discount from one decision to the next, or where the critic learns at tokens from token to token; the paper has none"""
     kl: float | None = None
     """weight of KL(pi || ref), the paper's alpha; default by level: token 0.01, step 0.1, response 0.3"""
 
@@ -64,12 +65,10 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     """
     if config.alpha and outputs.kl is None:
         raise ValueError("OREO needs, unless kl=0, kl in its outputs")
-    found, mask = residuals(outputs, batch, config.beta, config.gamma), batch.mask
+    mask, action = batch.mask, action_of(batch, config.level, config.value_at)
+    found = residuals(outputs, batch, config.beta, config.gamma, action=action)
     value_loss = mean_square(found.value, mask)  # Eq. 8
-    if config.level == "response":
-        policy_loss = (_first_residual(outputs, batch, config) ** 2).mean()  # Eq. 10
-    else:
-        policy_loss = mean_square(found.policy, mask)  # Eq. 9
+    policy_loss = mean_square(found.policy, found.acted)  # Eq. 9, or 10 of a response
     total = value_loss + policy_loss
     metrics = {"value_loss": value_loss, "policy_loss": policy_loss}
     if outputs.kl is not None:
@@ -81,19 +80,11 @@ def loss(outputs: Outputs, batch: Batch, config: Config = Config()) -> tuple[Ten
     return total, {name: metric.detach() for name, metric in metrics.items()}
 
 
-def _first_residual(outputs: Outputs, batch: Batch, config: Config) -> Tensor:
-    """Eq. 10's residual at the first state, whose gradient flows through every token's log-ratio; float [B]."""
-    assert outputs.ref_logp is not None and outputs.value is not None
-    discount = config.gamma ** torch.arange(batch.mask.shape[1], device=batch.mask.device, dtype=outputs.logp.dtype)
-    soft_reward = earned(outputs, batch, config.gamma) - config.beta * (outputs.logp - outputs.ref_logp)
-    return outputs.value[:, 0].detach() - (discount * soft_reward * batch.mask).sum(1)
-
-
 METHOD = Method(
     name="oreo",
     config=Config,
     loss=loss,
-    level=lambda config: "token" if config.level == "response" else config.level,
+    level=lambda config: "token" if config.level == "response" or config.value_at == "tokens" else config.level,
     rows=training_rows,
     reference=True,
     value=True,

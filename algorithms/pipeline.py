@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agents import checkpoint
 from agents.draw import Sampling
-from algorithms.evaluation import evaluation_log, evaluation_rows, report
+from algorithms.evaluation import evaluation_log, evaluation_rows, report, search_rows
 from algorithms.method import Method
 from algorithms.presets import Work
 from algorithms.train import Start, held_out_tasks, start_of, train, train_args
@@ -30,7 +30,8 @@ from algorithms.validation import Validation
 from rollouts.collect import collect_log
 from rollouts.evaluate import write_json
 from rollouts.progress import console
-from rollouts.resolve import resolve_agent
+from rollouts.resolve import env_maker, resolve_agent
+from rollouts.searching import SearchArgs, searching_agent, unsearchable
 from rollouts.stats import Tally, print_summary
 from rollouts.trajectory import Log, Trajectory, read
 from rollouts.tree import grow_log, tree_table
@@ -114,7 +115,11 @@ class Pipeline:
             "keep_reference": self.keep_reference, "valid": asdict(self.valid),
         }  # fmt: skip
         # More rounds of the same run are no other run.
-        defaults = {"settings": asdict(self.method.config()), "training": {name: asdict(Training()) for name in self.trainings}}
+        defaults = {
+            "settings": asdict(self.method.config()),
+            "training": {name: asdict(Training()) for name in self.trainings},
+            "work": {"decide": asdict(self.work.decide)},
+        }
         claim(self.out, config, {"rounds": self.rounds, "checkpoint": self.method.name}, defaults)
 
     def _collect(
@@ -126,9 +131,13 @@ class Pipeline:
         samples: int = 1,
         temperature: float = 1.0,
         number: int = 1,
+        search: SearchArgs | None = None,
     ) -> list[Trajectory]:
         sampling = Sampling(temperature=temperature, max_new_tokens=self.work.action_tokens)
-        player, header = resolve_agent(agent, sampling, self.base, self.work.expert_args if agent == "expert" else None)
+        if search is None:
+            player, header = resolve_agent(agent, sampling, self.base, self.work.expert_args if agent == "expert" else None)
+        else:
+            player, header = searching_agent(agent, sampling, search, env_maker(self.env, env_args), self.base)
         seed, parallel = self._stream(number), self.work.parallel
         return list(collect_log(self.env, env_args, player, header, self.out / log, tasks * samples, samples, seed, parallel))
 
@@ -187,7 +196,8 @@ class Pipeline:
     def _evaluate(self, names: Sequence[str]) -> dict[str, Any]:
         """Every model on training and held-out tasks: greedily, and on the held-out ones sampled as the rollouts were.
 
-        Learners here raise the success of the sampled policy; greedy success is what most people report.
+        Learners here raise the success of the sampled policy; greedy success is what most people report. The last model, where it
+        has a critic that says what is worth trying, also searches.
         """
         self._say("evaluation", f"{', '.join(names)} play {self.work.eval_tasks} tasks of each split")
         rows = evaluation_rows(self.env, self.work)
@@ -195,8 +205,20 @@ class Pipeline:
         floor = [row for row, (_, temperature) in rows.items() if temperature == 0][-1]
         wanted = [(name, row) for row in rows for name in names if name != names[0] or row == floor]
         played = {(name, row): self._play(name, row, *rows[row]) for name, row in wanted}
+        played |= {(names[-1], row): found for row, found in self._searched(names[-1], search_rows(rows, self.work.decide))}
         compared = (names[1], names[-1]) if len(names) > 2 else None
         return report(self.out, f"{self.env}, seed {self.seed}", {"env": self.env, "seed": self.seed}, played, compared)
+
+    def _searched(self, name: str, rows: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, list[Trajectory]]]:
+        """What a model does by searching, where it has a critic."""
+        folder, tasks = self.out / name, self.work.eval_tasks
+        if not self.method.value or not checkpoint.is_checkpoint(folder):
+            return
+        if reason := unsearchable(checkpoint.read_config(folder)):
+            console.print(f"{name} does not search: its critic {reason}", highlight=False)
+            return
+        for row, args in rows.items():
+            yield row, self._collect(str(folder), evaluation_log(name, row), args, tasks, search=self.work.decide)
 
     def _play(self, name: str, row: str, env_args: dict[str, Any], temperature: float) -> list[Trajectory]:
         model = self.out / name

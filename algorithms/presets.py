@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from agents.mcts import Search
 from agents.tiny import TinyConfig
 from algorithms.training import Training
+from rollouts.searching import SearchArgs
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Work:
     """arguments of the expert that demonstrates"""
     tiny: TinyConfig = field(default_factory=TinyConfig)
     """the model from scratch, where training starts from one"""
+    decide: SearchArgs = field(default_factory=SearchArgs)
+    """how a model with a critic searches in the last row of the evaluation"""
 
 
 WORK = {
@@ -57,6 +60,7 @@ WORK = {
         search=Search(iterations=40),
         action_tokens=128,
         parallel=128,
+        decide=SearchArgs(search="beam", width=3),
     ),
     "commonsense": Work(demos=500, tasks=1000, samples=5, eval_tasks=300, held_out=("test",), action_tokens=128, parallel=128),
     "alfworld": Work(
@@ -73,6 +77,7 @@ WORK = {
         expert_args={"noise": 0.1},
         # One over the root of the width: names must be copied from the text, which small weights are slow to learn.
         tiny=TinyConfig(init=0.07),
+        decide=SearchArgs(search="best-action", width=4),
     ),
 }
 OTHER_WORK = Work(demos=100, tasks=100, samples=5, eval_tasks=50, held_out=())

@@ -48,8 +48,9 @@ WINDOW = 512
 
 def learnt_by_token(meta: Mapping[str, Any]) -> bool:
     """Whether a critic, by its checkpoint's `config.json`, learnt V before every token of the agent."""
-    level = meta.get("settings", {}).get("level")
-    return level == "token" or (meta.get("method") == "oreo" and level == "response")
+    settings = meta.get("settings", {})
+    level = settings.get("level")
+    return level == "token" or settings.get("value_at") == "tokens" or (meta.get("method") == "oreo" and level == "response")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Critic:
                 f"{self.source} ({self._learner}) learnt V before the whole response only, and credits read it before every step: "
                 "train the critic with --level token or --level step"
             )
-        if self.gamma != 1 and settings.get("level") != "step":
+        if self.gamma != 1 and (settings.get("level") != "step" or settings.get("value_at") == "tokens"):
             raise ValueError(
                 f"{self.source} ({self._learner}) learnt a discount from token to token (gamma {self.gamma}), and credits are of "
                 "steps: train the critic with --level step or --gamma 1"

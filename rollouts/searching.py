@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -135,16 +135,20 @@ def _valued(name: str, agent: LMAgent, search: SearchArgs, base: str | None) -> 
     return agent, CriticValue(model, Prompt(tokenizer), agent.sampler)
 
 
-def check_searchable(meta: dict[str, Any], source: str) -> None:
-    """Raise ValueError where a critic did not learn V wherever a search reads it: at every token of the agent."""
-    method, level = str(meta.get("method", "a model without training")), meta.get("settings", {}).get("level")
+def check_searchable(meta: Mapping[str, Any], source: str) -> None:
+    """Raise ValueError where a critic did not learn V wherever a search reads it (`unsearchable`)."""
+    if reason := unsearchable(meta):
+        raise ValueError(f"{source} ({meta.get('method', 'a model without training')}) {reason}")
+
+
+def unsearchable(meta: Mapping[str, Any]) -> str:
+    """Why a search cannot read V of a checkpoint, by its `config.json`; "" where V was learnt at every token of the agent."""
     if not meta.get("critic"):
-        raise ValueError(f"{source} ({method}) has no value head: give a checkpoint that was trained with a critic, such as oreo's")
+        return "has no value head: give a checkpoint that was trained with a critic, such as oreo's"
     if not learnt_by_token(meta):
-        raise ValueError(
-            f"{source} ({method}) learnt V before each {level or 'response'} only, and a search reads it behind one: "
-            "train the critic with --level token"
-        )
+        level = meta.get("settings", {}).get("level") or "response"
+        return f"learnt V before each {level} only, and a search reads it behind one: train the critic with --level token"
+    return ""
 
 
 def _implicit(own: Path, agent: LMAgent, search: SearchArgs, base: str | None) -> ImplicitValue:

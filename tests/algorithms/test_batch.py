@@ -45,6 +45,13 @@ def test_response_level() -> None:
     assert batch.target is not None and batch.target.tolist()[0] == [0.0]
 
 
+@pytest.mark.parametrize(("level", "step"), [("token", [0, 0, 1, 1]), ("step", [0, 1]), ("response", [0])])
+def test_decisions_know_their_step(level: Level, step: list[int]) -> None:
+    batch = collate([LONG, SHORT], level)
+    assert batch.step is not None
+    assert batch.step[0].tolist() == step
+
+
 def test_dtypes() -> None:
     batch = collate([LONG], "step")
     assert batch.tokens.dtype == batch.decision.dtype == batch.start.dtype == torch.long

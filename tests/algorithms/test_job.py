@@ -60,7 +60,10 @@ def test_every_stage_leaves_its_result(finished: tuple[Path, str]) -> None:
     assert json.loads((out / "config.json").read_text())["checkpoint"] == "oreo"
     results = json.loads((out / "results.json").read_text())
     trained = {(model, split) for model in ("sft", "oreo") for split in ("train", "held out", "held out, sampled")}
-    assert {(row["model"], row["split"]) for row in results["rows"]} == trained | {("init", "held out")}
+    assert {(row["model"], row["split"]) for row in results["rows"]} == trained | {
+        ("init", "held out"),
+        ("oreo", "held out, beam of 3"),
+    }
     assert all(row["episodes"] == 8 for row in results["rows"])
 
 

@@ -96,3 +96,42 @@ def test_missing_outputs_are_named() -> None:
     outputs.kl = None
     with pytest.raises(ValueError, match="unless kl=0"):
         loss(outputs, batch, Config())
+
+
+def steps_of_tokens() -> tuple[Outputs, Batch]:
+    """Three tokens, the first two one step: log pi - log ref = [0.2, -0.4, 0.6], rewards [0, 0, 1], V = [0.5, 0.3, 0.2]."""
+    f = torch.float64
+    mask, zeros = torch.ones(1, 3, dtype=torch.bool), torch.zeros(1, 3, dtype=torch.long)
+    reward = torch.tensor([[0.0, 0.0, 1.0]], dtype=f)
+    batch = Batch(zeros, zeros, zeros, mask, reward, step=torch.tensor([[0, 0, 1]]))
+    logp = torch.tensor([[0.2, -0.4, 0.6]], dtype=f, requires_grad=True)
+    value = torch.tensor([[0.5, 0.3, 0.2]], dtype=f, requires_grad=True)
+    return Outputs(logp, torch.zeros(1, 3, dtype=f), value), batch
+
+
+def test_v_at_the_tokens_of_steps_by_hand() -> None:
+    """beta = 0.5: G_2 = 1 - 0.3 = 0.7, G_1 = 0.2 + 0.7 = 0.9, G_0 = -0.1 + 0.9 = 0.8.
+
+    The critic: ((0.5 - 0.8)^2 + (0.3 - 0.9)^2 + (0.2 - 0.7)^2) / 3. The policy, one residual a step: 0.5 + 0.5 * (0.2 - 0.4) - 0.7
+    = -0.3 and 0.2 + 0.3 - 1 = -0.5, so d / d logp = beta * residual = -0.15, -0.15, -0.25.
+    """
+    outputs, batch = steps_of_tokens()
+    total, metrics = loss(outputs, batch, Config(level="step", value_at="tokens", beta=0.5, kl=0.0))
+    assert metrics["value_loss"].item() == pytest.approx((0.09 + 0.36 + 0.25) / 3, abs=1e-12)
+    assert metrics["policy_loss"].item() == pytest.approx((0.09 + 0.25) / 2, abs=1e-12)
+    (gradient,) = torch.autograd.grad(total, [outputs.logp])
+    assert gradient.tolist()[0] == pytest.approx([-0.15, -0.15, -0.25], abs=1e-12)
+
+
+def test_v_at_tokens_with_a_discount() -> None:
+    """gamma = 0.5 from token to token: G_2 = 0.7, the first step's 0.5 + 0.1 + 0.5 * -0.2 - 0.25 * 0.7 = 0.325."""
+    outputs, batch = steps_of_tokens()
+    _, metrics = loss(outputs, batch, Config(level="step", value_at="tokens", beta=0.5, gamma=0.5, kl=0.0))
+    assert metrics["policy_loss"].item() == pytest.approx((0.325**2 + 0.25) / 2, abs=1e-12)
+
+
+def test_v_at_tokens_needs_to_know_whose_they_are() -> None:
+    outputs, batch = steps_of_tokens()
+    batch.step = None
+    with pytest.raises(ValueError, match="give a batch with its `step`"):
+        loss(outputs, batch, Config(level="step", value_at="tokens", kl=0.0))

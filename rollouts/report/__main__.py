@@ -12,6 +12,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.progress import Progress
@@ -30,6 +32,10 @@ from rollouts.report.lengths import lengths
 from rollouts.report.readings import Choice, ReadLog, read_logs
 from rollouts.report.results import pairs_of, results
 from rollouts.report.section import Section, Table
+
+if TYPE_CHECKING:
+    from rollouts.report.chart import Panel
+    from rollouts.report.draw import Drawn
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,8 @@ def report(args: Args) -> Path:
     return args.out / "index.html"
 
 
-def _extra():  # noqa: ANN202  # modules
-    """What draws and writes, where its packages are there."""
+def _extra() -> tuple[ModuleType, Callable[[Panel], Drawn]]:
+    """What writes the page and what draws. Raises ValueError where their packages are not there."""
     try:
         from rollouts.report import page
         from rollouts.report.draw import draw

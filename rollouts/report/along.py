@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import median
 
 from rollouts.estimates import mean_interval
 from rollouts.report.chart import LOST, WON, Chart, Line, Panel
@@ -32,11 +33,12 @@ def values_along(logs: Sequence[ReadLog]) -> Section:
     panels = []
     for index, log in enumerate(logs, 1):
         won, lost = _apart(log.reads)
-        relative = [
-            *by_place([(r.episode.task, r.states()) for r in won], "solved", WON),
-            *by_place([(r.episode.task, r.states()) for r in lost], "not solved", LOST),
-        ]
-        panels.append(Panel(f"value-along-{index}", log.name, "part of the episode gone by", "V, mean", relative, percent="x"))
+        # V at a step's beginning is what can be compared; where there are few steps, the tokens between them must do.
+        by_step = median(len(read.steps) for read in log.reads) >= PLACES / 2
+        series = [[(r.episode.task, r.before_steps() if by_step else r.states()) for r in reads] for reads in (won, lost)]
+        relative = [*by_place(series[0], "solved", WON), *by_place(series[1], "not solved", LOST)]
+        x = f"part of the episode's {'steps' if by_step else 'tokens'} gone by"
+        panels.append(Panel(f"value-along-{index}", log.name, x, "V, mean", relative, percent="x"))
         ends = [*by_steps_left(won, "solved", WON), *by_steps_left(lost, "not solved", LOST)]
         panels.append(Panel(f"value-to-end-{index}", log.name, "steps to the end", "V, mean", ends, backwards=True))
     caption = "Where the lines part, the critic can tell solved episodes from others; bands are 95% intervals over tasks."

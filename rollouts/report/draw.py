@@ -62,11 +62,13 @@ def draw(panel: Panel) -> Drawn:
     style = STYLE | {"svg.hashsalt": panel.name}
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the page's fonts have more than matplotlib's
-        size = (6.4, 1.2 + 0.3 * len(panel.categories)) if panel.categories else (WIDTH, HEIGHT)
+        beside = sum(isinstance(mark, Dots) for mark in panel.marks)
+        rows = len(panel.categories) * (0.3 if beside < 2 else 0.14 + 0.14 * beside)
+        size = (6.4, 1.2 + rows) if panel.categories else (WIDTH, HEIGHT)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         for mark in panel.marks:
-            _mark(axes, mark, sum(isinstance(m, Dots) for m in panel.marks), list(panel.marks).index(mark))
+            _mark(axes, mark, beside, list(panel.marks).index(mark))
         _dress(axes, panel)
         handles, labels = axes.get_legend_handles_labels()
         if len(handles) > 1 or (handles and not panel.categories):
@@ -127,6 +129,7 @@ def _dress(axes: Axes, panel: Panel) -> None:
         (axes.axvline if panel.categories else axes.axhline)(place, color=INK, linestyle="--", linewidth=0.8, alpha=0.6)
     if panel.diagonal:
         axes.axline((0, 0), slope=1, color=INK, linestyle="--", linewidth=0.8, alpha=0.6)
+        axes.set_xlim(panel.bounds)  # both axes alike, where they have bounds
     if panel.log2:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(ScalarFormatter())

@@ -30,6 +30,10 @@ class Read:
         """Whether V of a state is known."""
         return any(step.value is not None for step in self.steps)
 
+    def before_steps(self) -> list[float]:
+        """V before each step that has one."""
+        return [step.value for step in self.steps if step.value is not None]
+
     def states(self) -> list[float]:
         """V before each token where it was learnt there, else before each step."""
         return [v for step in self.steps for v in (step.values or (() if step.value is None else (step.value,)))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from rollouts.report.inputs import Inputs, LogFile, Run
 from rollouts.report.section import Section, Table, number, share, shares, signed_shares
 from rollouts.stats import Summary
 
-MOST_LOGS = 6
-"""Logs that are drawn beside each other in one picture."""
+MOST_LOGS, MOST_PANELS = 6, 8
+"""Logs beside each other in one picture, and pictures by kind of task."""
+WHOLE = (-0.02, 1.02)
+"""From no to all episodes, with room for a dot at the ends."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,18 @@ class Pair:
     before: LogFile
     after: LogFile
     found: Comparison
+
+    @property
+    def label(self) -> str:
+        """Both names, with what they end with alike said once: oreo-test and sft-test are `oreo − sft, test`."""
+        one, two = self.after.name, self.before.name
+        if self.before.run == self.after.run:
+            two = two.rpartition("/")[2]
+        common = os.path.commonprefix([one[::-1], two[::-1]])[::-1]
+        ending = common[common.find("-") :] if "-" in common else ""
+        if not ending or ending in (one, two):
+            return f"{one} − {two}"
+        return f"{one.removesuffix(ending)} − {two.removesuffix(ending)}, {ending[1:]}"
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ def results(inputs: Inputs, facts: Sequence[Facts], pairs: Sequence[Pair]) -> Se
     if not facts:
         return Section("success", "Success", missing="Give a log, or a run's folder that has some.")
     charts = [Chart(_CAPTION, [_success_panel(facts)])]
-    if kinds := _kinds(facts):
+    if kinds := _kinds(facts, pairs):
         charts.append(Chart(_KINDS, kinds))
     if pairs:
         charts.append(Chart(_PAIRED, [_pairs_panel(pairs)]))
@@ -138,27 +153,36 @@ def _pair(before: LogFile, after: LogFile) -> Pair | None:
 def _success_panel(facts: Sequence[Facts]) -> Panel:
     summaries = [found.summary for found in facts]
     dots = _dots("", range(len(facts)), summaries, 0)
-    return Panel("success", "Success of each log", "solved episodes", "", [dots], [f.log.name for f in facts], "x", (0, 1))
+    return Panel("success", "Success of each log", "solved episodes", "", [dots], [f.log.name for f in facts], "x", WHOLE)
 
 
 def _dots(label: str, rows: Sequence[int], summaries: Sequence[Summary], colour: int) -> Dots:
     return Dots(label, rows, [s.success for s in summaries], [s.low for s in summaries], [s.high for s in summaries], colour)
 
 
-def _kinds(facts: Sequence[Facts]) -> list[Panel]:
-    """Of logs that have several: logs by themselves and evaluations first, with demonstrations at the end."""
-    several = [found for found in facts if len(found.kinds) > 1]
-    told = sorted(
-        several, key=lambda found: (found.log.path.name == "demos.jsonl", not (found.log.evaluation or not found.log.run))
-    )
-    told = told[:MOST_LOGS]
-    kinds = sorted(set[str]().union(*(found.kinds for found in told)))
+def _kinds(facts: Sequence[Facts], pairs: Sequence[Pair]) -> list[Panel]:
+    """A picture for each log that others are compared with, and them; then for each log that was given by itself or learnt from."""
+    by_log = {id(found.log): found for found in facts}
+    groups = dict[int, list[Facts]]()
+    for pair in pairs:
+        groups.setdefault(id(pair.before), [by_log[id(pair.before)]]).append(by_log[id(pair.after)])
+    seen = {id(found.log) for group in groups.values() for found in group}
+    alone = [found for found in facts if id(found.log) not in seen and not found.log.evaluation]
+    told = [*(group[:MOST_LOGS] for group in groups.values()), *([found] for found in alone)]
+    several = [group for group in told if len(set[str]().union(*(found.kinds for found in group))) > 1]
+    return [_kinds_panel(index, group) for index, group in enumerate(several[:MOST_PANELS], 1)]
+
+
+def _kinds_panel(index: int, group: Sequence[Facts]) -> Panel:
+    kinds = sorted(set[str]().union(*(found.kinds for found in group)))
     marks = []
-    for colour, found in enumerate(told):
-        rows = [index for index, kind in enumerate(kinds) if kind in found.kinds]
+    for colour, found in enumerate(group):
+        rows = [row for row, kind in enumerate(kinds) if kind in found.kinds]
         marks.append(_dots(found.log.name, rows, [found.kinds[kinds[row]].summary() for row in rows], colour))
-    title = "Success by kind of task"
-    return [Panel("success-by-kind", title, "solved episodes", "", marks, kinds, "x", (0, 1))] if marks else []
+    counts = [sum(found.kinds[kind].episodes for found in group if kind in found.kinds) // len(group) for kind in kinds]
+    labels = [f"{kind or 'tasks without a kind'} ({count:,})" for kind, count in zip(kinds, counts, strict=True)]
+    title = group[0].log.name if len(group) == 1 else "Success by kind of task (episodes)"
+    return Panel(f"success-by-kind-{index}", title, "solved episodes", "", marks, labels, "x", WHOLE)
 
 
 def _summary_table(facts: Sequence[Facts]) -> Table:
@@ -196,16 +220,11 @@ def _summary_table(facts: Sequence[Facts]) -> Table:
 
 
 def _pairs_panel(pairs: Sequence[Pair]) -> Panel:
-    names = [f"{pair.after.name} − {_last(pair)}" for pair in pairs]
+    names = [pair.label for pair in pairs]
     dots = Dots(
         "", range(len(pairs)), [p.found.difference for p in pairs], [p.found.low for p in pairs], [p.found.high for p in pairs], 0
     )
     return Panel("paired", "Difference on the same tasks", "difference in success", "", [dots], names, "x", None, (0,))
-
-
-def _last(pair: Pair) -> str:
-    """What the other log is called, without the folders that both share."""
-    return pair.before.name.rpartition("/")[2] if pair.before.run == pair.after.run else pair.before.name
 
 
 def _pairs_table(pairs: Sequence[Pair]) -> Table:

@@ -25,7 +25,10 @@ def budgets(curves: Sequence[Curves]) -> Section:
     title = "Search budgets"
     curves = [found for found in curves if found.points]
     if not curves:
-        missing = 'Give a JSON file with "curves", as python -m rollouts.evaluate writes of several budgets, or put it into RUN/evaluation/.'
+        missing = (
+            'Give a JSON file with "curves", as python -m rollouts.evaluate writes of several budgets, or put it into '
+            "RUN/evaluation/."
+        )
         return Section("search", title, missing=missing)
     panels, rows = [], []
     for index, found in enumerate(curves, 1):

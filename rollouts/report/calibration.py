@@ -85,8 +85,8 @@ def calibration(logs: Sequence[ReadLog]) -> Section:
         "AUC within tasks",
     ]
     lead = (
-        "With a reward of 1 for solving, V is close to the probability that the episode is solved (a KL term in its training lowers "
-        "it a little). On episodes that the critic was trained on it looks better than it is."
+        "With a reward of 1 for solving, V is close to the probability that the episode is solved (a KL term in its training "
+        "lowers it a little). On episodes that the critic was trained on it looks better than it is."
     )
     caption = "On the dashed line V is what comes true; points below it are too hopeful. Bars are Wilson's 95% intervals of a bin."
     explained = (
@@ -124,7 +124,8 @@ def agreement(logs: Sequence[ReadLog]) -> Section:
         return Section("implicit", title, missing=missing)
     lead = (
         "At the optimum of the KL-regularised objective both are the same (OREO, eq. 12): β times the log-ratio of a step's tokens "
-        "to the reference is the policy's own advantage. Last steps are left out: what they gain is the outcome, not what was expected."
+        "to the reference is the policy's own advantage. Last steps are left out: what they gain "
+        "is the outcome."
     )
     caption = (
         "Each point is a step. On the dashed diagonal the policy says of a step what the critic says; a flat cloud has learnt less."

@@ -62,7 +62,9 @@ def credits(logs: Sequence[ReadLog]) -> Section:
     return Section("credit", title, lead + described(told), charts, tables)
 
 
-_CAPTION = "Right of the dashed line a kind of step raises the expected return, left of it it lowers it; bars are 95% intervals over tasks."
+_CAPTION = (
+    "Right of the dashed line a kind of step raises the expected return, left of it lowers it; bars: 95% intervals over tasks."
+)
 _BY_NUMBER = (
     "Where solved and unsolved episodes part, V sees which way they go. The gains of a solved episode add up to 1 minus V of its "
     "first state, those of an unsolved one to minus that V: what V had not seen comes with the last step."
@@ -121,7 +123,8 @@ def _number_panel(name: str, reads: Sequence[Read]) -> Panel:
 
 def _table(found: Sequence[KindCredit], caption: str) -> Table:
     columns = [
-        "kind of step", "steps", "tasks", "advantage, mean", "95% interval", "sum", "in solved episodes", "gained most", "lost most",
+        "kind of step", "steps", "tasks", "advantage, mean", "95% interval", "sum", "in solved episodes", "gained most",
+        "lost most",
     ]  # fmt: skip
     told = list(found) if len(found) <= 2 * SHOWN else [*found[:SHOWN], *found[-SHOWN:]]
     rows = [

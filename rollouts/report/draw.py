@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -19,7 +21,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 DASHES = ("-", (0, (5, 1.2)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 """Of the colours' lines: two that lie on each other are seen both, in print without colours too."""
 INK, GRID = "#1c2024", "#d4d8dd"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
@@ -149,9 +151,9 @@ def _whole(panel: Panel) -> bool:
     return all(float(x).is_integer() for x in found)
 
 
-def _reach(middle: object, low: object, high: object) -> list[list[float]]:
+def _reach(middle: Sequence[float], low: Sequence[float], high: Sequence[float]) -> list[list[float]]:
     """How far intervals reach to both sides; rounding must not make that negative."""
-    triples = list(zip(middle, low, high, strict=True))  # type: ignore[call-overload]  # three sequences of n
+    triples = list(zip(middle, low, high, strict=True))
     return [[max(0.0, m - a) for m, a, _ in triples], [max(0.0, b - m) for m, _, b in triples]]
 
 

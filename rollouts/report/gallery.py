@@ -92,8 +92,9 @@ def gallery(logs: Sequence[ReadLog], each: int) -> tuple[Section, Scales]:
     shown = [_shown(why, log, read, scales) for why, log, read in chosen]
     missing = "" if shown else "Give a log with episodes that did not end by an error."
     lead = (
-        "Solved and unsolved episodes in the order of their hash, those in which a step before the last lowered V most, and "
-        "those in which a search chose. A token's shade says how V changed by it; the last token of a step also has what the environment answered."
+        "Solved and unsolved episodes in the order of their hash, those in which a step before the last lowered V most, and those "
+        "in which a search chose. A token's shade says how V changed by it; the last token of a step also has what the environment "
+        "answered, that of an episode what came of it."
     )
     return Section("gallery", "Episodes", lead, episodes=shown, missing=missing), scales
 

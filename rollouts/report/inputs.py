@@ -138,13 +138,13 @@ def gather(paths: Sequence[Path]) -> Inputs:
 def distinct(paths: Sequence[Path]) -> list[str]:
     """The last parts of each path, as many as tell it from the others; twice the same path is twice the same name."""
     whole = [path.resolve() for path in paths]
-    found = []
-    for path in whole:
-        for count in range(1, len(path.parts) + 1):
-            if all(other == path or other.parts[-count:] != path.parts[-count:] for other in whole):
-                break
-        found.append("/".join(path.parts[-count:]).removesuffix(".zst").removesuffix(".jsonl"))
-    return found
+    return [_last_parts(path, [other for other in whole if other != path]) for path in whole]
+
+
+def _last_parts(path: Path, others: Sequence[Path]) -> str:
+    counts = range(1, len(path.parts) + 1)
+    count = next((n for n in counts if all(other.parts[-n:] != path.parts[-n:] for other in others)), len(path.parts))
+    return "/".join(path.parts[-count:]).removesuffix(".zst").removesuffix(".jsonl")
 
 
 def read_run(path: Path, name: str, prefix: str = "") -> Run:

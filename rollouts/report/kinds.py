@@ -15,7 +15,7 @@ NOTHING = "Nothing happens."
 LONGEST = 40
 """Characters of a kind's name."""
 GROUPING = {
-    "commands": "commands by their words before the first number (take mug 1 from desk 2 is “take mug”), those that did nothing by verb",
+    "commands": "commands by their words before the first number (take mug 1 from desk 2 is “take mug”), futile ones by verb",
     "reasoning": "steps by the operations that they work out, the final answer, or words alone",
 }
 _OPERATION = re.compile(r"(?<=[\d)}])\s*(\*\*|\\times|\\cdot|\\div|[-+*/×÷·−^])\s*(?=[\d({\\])")
@@ -53,7 +53,8 @@ def _reasoning(action: str) -> str:
     text = action.strip()
     if text.startswith("####") or "\\boxed" in text or re.search(r"\banswer\b", text, re.IGNORECASE):
         return "final answer"
-    found = list(dict.fromkeys(_SIGNS.get(sign, sign) for sign in _OPERATION.findall(text)))
+    signs: list[str] = _OPERATION.findall(text)
+    found = list(dict.fromkeys(_SIGNS.get(sign, sign) for sign in signs))
     if not found:
         return "words"
     return "operation " + found[0] if len(found) == 1 else "operations " + " and ".join(sorted(found)[:3])

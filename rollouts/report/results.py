@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from rollouts.compare import Comparison, compare
 from rollouts.estimates import mean_interval
@@ -36,7 +36,8 @@ class Pair:
         one, two = self.after.name, self.before.name
         if self.before.run == self.after.run:
             two = two.rpartition("/")[2]
-        common = os.path.commonprefix([one[::-1], two[::-1]])[::-1]
+        alike = takewhile(lambda given: given[0] == given[1], zip(reversed(one), reversed(two), strict=False))
+        common = "".join(letter for letter, _ in alike)[::-1]
         ending = common[common.find("-") :] if "-" in common else ""
         if not ending or ending in (one, two):
             return f"{one} − {two}"
@@ -79,7 +80,10 @@ _LEAD = (
 )
 _CAPTION = "Each dot is a log's success, its bar the 95% interval: logs whose bars are far apart differ by more than chance."
 _KINDS = "Success by kind of task with the same intervals; the logs of one kind lie beside each other, from above as in the legend."
-_PAIRED = "Right of the dashed line a log solves more than the one it is compared with on the very same tasks; a bar across it may be chance."
+_PAIRED = (
+    "Right of the dashed line a log solves more than the one it is compared with, on the very same tasks; a bar across it may be "
+    "chance."
+)
 _OVER = (
     "The mean over runs and its 95% interval by Student's t over runs: it has the luck of seeds in it, which no single run shows."
 )

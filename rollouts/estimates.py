@@ -93,7 +93,7 @@ STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228
 
 
 def student(freedom: int) -> float:
-    """The 97.5% quantile of Student's t; beyond 10 degrees of freedom by its expansion (error below 0.002)."""
+    """The 97.5% quantile of Student's t; beyond 10 degrees of freedom by its expansion (error below 0.003)."""
     if freedom <= len(STUDENT):
         return STUDENT[freedom - 1]
     z = 1.959963984540054

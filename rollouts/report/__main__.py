@@ -84,7 +84,7 @@ def report(args: Args) -> Path:
     with Progress(*bar_columns("drawing", "pictures"), console=console) as bar:
         for panel in bar.track(panels):
             pictures[panel.name] = draw(panel)
-    page.write(args.out, page.render(page.Heading(*_heading(given, facts)), sections, pictures, scales), pictures)
+    page.write(args.out, page.render(page.Heading(*_heading(given, facts, reads)), sections, pictures, scales), pictures)
     return args.out / "index.html"
 
 
@@ -117,7 +117,7 @@ def _sections(given: Inputs, facts: Sequence[Facts], reads: Sequence[ReadLog]) -
     return [make() for make in made]
 
 
-def _heading(given: Inputs, facts: Sequence[Facts]) -> tuple[str, list[tuple[str, str]], Table]:
+def _heading(given: Inputs, facts: Sequence[Facts], reads: Sequence[ReadLog]) -> tuple[str, list[tuple[str, str]], Table]:
     names = [run.name for run in given.runs] + [log.name for log in given.logs if not log.run] + [c.name for c in given.curves]
     title = "Report on " + (", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} more")
     seeds = sorted(set[int]().union(*(found.seeds for found in facts)))
@@ -127,6 +127,7 @@ def _heading(given: Inputs, facts: Sequence[Facts]) -> tuple[str, list[tuple[str
         ("logs", str(len(given.logs))),
         ("episodes", f"{sum(found.tally.episodes for found in facts):,}"),
         ("seeds of episodes", _span(seeds)),
+        *(("V could not be read", fault) for fault in dict.fromkeys(log.fault for log in reads if log.fault)),
     ]
     rows = [[*_file(found)] for found in facts] + [[c.name, "–", "–", "–", "–", "–", "–"] for c in given.curves]
     columns = ["log or file", "environment", "its arguments", "agent", "sampling", "episodes", "seeds"]

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rollouts.report.chart import Cloud, Dots, Histogram, Line, Mark, Panel, Points
 
@@ -21,7 +21,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 DASHES = ("-", (0, (5, 1.2)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 """Of the colours' lines: two that lie on each other are seen both, in print without colours too."""
 INK, GRID = "#1c2024", "#d4d8dd"
-STYLE: dict[Any, Any] = {
+STYLE = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
@@ -61,7 +61,7 @@ class Drawn:
 
 def draw(panel: Panel) -> Drawn:
     """Draw a panel; the same panel gives the same bytes."""
-    style = STYLE | {"svg.hashsalt": panel.name}
+    style: dict[Any, Any] = {**STYLE, "svg.hashsalt": panel.name}
     with matplotlib.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the page's fonts have more than matplotlib's
         beside = sum(isinstance(mark, Dots) for mark in panel.marks)
@@ -134,10 +134,11 @@ def _dress(axes: Axes, panel: Panel) -> None:
         axes.set_xlim(panel.bounds)  # both axes alike, where they have bounds
     if panel.log2:
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     elif "x" not in panel.percent:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=_whole(panel)))
     if "x" in panel.percent:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     if "y" in panel.percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -156,7 +156,8 @@ def _in_turn(candidates: Sequence[tuple[ReadLog, Read]]) -> Iterator[tuple[ReadL
 
 def fall(read: Read) -> float:
     """The largest fall of V from a step's state to the next one's, 0 where there is none. What the end brings is no part of it."""
-    return max((a.value - b.value for a, b in pairwise(read.steps) if a.value is not None and b.value is not None), default=0.0)
+    falls = [a.value - b.value for a, b in pairwise(read.steps) if a.value is not None and b.value is not None]
+    return max([0.0, *falls])
 
 
 def _changes(values: Sequence[float], advantage: float | None) -> list[float]:

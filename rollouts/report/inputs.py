@@ -70,12 +70,6 @@ class Run:
         """The name of the model that the final training started from, "" where it is not known."""
         return Path(str(_meta(self.critic).get("started_from", ""))).name if self.critic else ""
 
-    def reference(self) -> Path | None:
-        """The model that the final policy was held to, where it still lies where it was or inside the run."""
-        named = str(_meta(self.critic).get("reference") or "") if self.critic else ""
-        places = [Path(named), self.path / Path(named).name] if named else []
-        return next((place for place in places if checkpoint.is_checkpoint(place)), None)
-
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -207,6 +201,13 @@ def read_curves(path: Path, name: str) -> Curves | None:
         raise ValueError(
             f"{path}: every entry of curves has search, budget, success, low, high and tokens, and one has not ({error!r})"
         ) from error
+
+
+def reference_of(critic: Path) -> Path | None:
+    """The model that a checkpoint's policy was held to, where it lies where it lay then, or beside the checkpoint."""
+    named = str(_meta(critic).get("reference") or "")
+    places = [Path(named), critic.parent / Path(named).name] if named else []
+    return next((place for place in places if checkpoint.is_checkpoint(place)), None)
 
 
 def _point(entry: Any) -> CurvePoint:

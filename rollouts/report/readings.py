@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.progress import Progress
@@ -11,7 +11,8 @@ from rich.progress import Progress
 from rollouts.progress import bar_columns, console
 from rollouts.reading import Reader, StepReading, load_reader
 from rollouts.report.facts import Facts
-from rollouts.report.inputs import Inputs, LogFile
+from rollouts.report.inputs import Inputs, LogFile, Run, reference_of
+from rollouts.resolve import run_checkpoint
 from rollouts.trajectory import Trajectory
 
 WINDOW = 64
@@ -53,6 +54,8 @@ class ReadLog:
     """what the log-ratio to the reference is multiplied with, where there is one"""
     held_out: bool = False
     """whether the critic was not trained on these tasks"""
+    fault: str = ""
+    """why a run's own critic could not be read, where it could not"""
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,14 @@ def read_logs(inputs: Inputs, facts: Sequence[Facts], choice: Choice) -> list[Re
     readers = _Readers(choice)
     found = []
     for run in inputs.runs:
-        source = Path(choice.critic) if choice.critic else run.critic
-        reference = choice.reference or run.reference()
+        reader, fault = readers.own(run)
         main, held_out = run.main_log(), run.held_out_log()
         for log in (main, held_out if held_out is not main else None):
             if log is not None:
-                found.append(
-                    _read(by_log[id(log)], readers.get(source, reference), held_out=log is held_out, limit=choice.episodes)
-                )
+                read = _read(by_log[id(log)], reader, held_out=log is held_out, limit=choice.episodes)
+                found.append(replace(read, fault=fault))
     for log in (log for log in inputs.logs if not log.run):
-        reader = readers.get(Path(choice.critic), choice.reference) if choice.critic else None
+        reader = readers.get(choice.critic)
         found.append(_read(by_log[id(log)], reader, limit=choice.episodes))
     return found
 
@@ -95,15 +96,25 @@ class _Readers:
     """Loads each model once."""
 
     def __init__(self, choice: Choice) -> None:
-        self.choice, self._there = choice, dict[tuple[str, str], Reader]()
+        self.choice, self._there = choice, dict[str, Reader]()
 
-    def get(self, source: Path | None, reference: str | Path | None) -> Reader | None:
+    def own(self, run: Run) -> tuple[Reader | None, str]:
+        """The reader of a run, or why its own critic has none: then the rest of the page must do."""
+        if self.choice.critic:
+            return self.get(self.choice.critic), ""
+        try:
+            return self.get(run.critic), ""
+        except (ValueError, FileNotFoundError) as error:
+            return None, f"{run.name}: {error}"
+
+    def get(self, source: str | Path | None) -> Reader | None:
+        """The reader of a critic with the reference that was named, or that the critic's policy was trained from."""
         if source is None:
             return None
-        key = str(source), str(reference)
-        if key not in self._there:
-            self._there[key] = load_reader(source, self.choice.base, reference)
-        return self._there[key]
+        if str(source) not in self._there:
+            reference = self.choice.reference or reference_of(run_checkpoint(source))
+            self._there[str(source)] = load_reader(source, self.choice.base, reference)
+        return self._there[str(source)]
 
 
 def _read(facts: Facts, reader: Reader | None, held_out: bool = False, limit: int = 500) -> ReadLog:

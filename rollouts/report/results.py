@@ -53,6 +53,8 @@ class OverRuns:
     mean: float
     low: float
     high: float
+    difference: bool = False
+    """whether it is a difference of two logs of each run"""
 
 
 def results(inputs: Inputs, facts: Sequence[Facts], pairs: Sequence[Pair]) -> Section:
@@ -69,7 +71,15 @@ def results(inputs: Inputs, facts: Sequence[Facts], pairs: Sequence[Pair]) -> Se
         tables.append(_pairs_table(pairs))
     if over := list(over_runs(inputs, facts, pairs)):
         charts.append(Chart(_OVER, _over_panels(over)))
-        rows = [[each.name, str(each.runs), f"{each.mean:.1%}", signed_shares(each.low, each.high)] for each in over]
+        rows = [
+            [
+                each.name,
+                str(each.runs),
+                f"{each.mean:+.1%}" if each.difference else share(each.mean),
+                signed_shares(each.low, each.high),
+            ]
+            for each in over
+        ]
         tables.append(Table("Over runs: the mean, and its interval by Student's t", ["what", "runs", "mean", "95% interval"], rows))
     return Section("success", "Success", _LEAD, charts, tables)
 
@@ -117,10 +127,11 @@ def over_runs(inputs: Inputs, facts: Sequence[Facts], pairs: Sequence[Pair]) -> 
                 success[_short(log)].append(by_log[id(log)].summary.success)
     for pair in pairs:
         if pair.before.run and pair.before.run == pair.after.run:
-            gains[f"{_short(pair.after)} minus {_short(pair.before)}"].append(pair.found.difference)
-    for name, values in [*success.items(), *gains.items()]:
-        if len(values) > 1:
-            yield OverRuns(name, len(values), *mean_interval(values))
+            gains[pair.label.rpartition("/")[2]].append(pair.found.difference)
+    for found, difference in ((success, False), (gains, True)):
+        for name, values in found.items():
+            if len(values) > 1:
+                yield OverRuns(name, len(values), *mean_interval(values), difference)
 
 
 def _within(run: Run, facts: dict[int, Facts]) -> Iterator[Pair]:
@@ -250,9 +261,13 @@ def _pairs_table(pairs: Sequence[Pair]) -> Table:
 
 
 def _over_panels(over: Sequence[OverRuns]) -> list[Panel]:
-    rows = range(len(over))
-    dots = Dots("", rows, [o.mean for o in over], [o.low for o in over], [o.high for o in over], 1)
-    return [Panel("over-runs", "Mean over runs", "success, or its difference", "", [dots], [o.name for o in over], "x", None, (0,))]
+    panels = []
+    for name, unit, difference in (("success", "success", False), ("difference", "difference in success", True)):
+        if own := [each for each in over if each.difference is difference]:
+            dots = Dots("", range(len(own)), [o.mean for o in own], [o.low for o in own], [o.high for o in own], 1)
+            labels, across = [o.name for o in own], (0,) if difference else ()
+            panels.append(Panel(f"over-runs-{name}", "Mean over runs", unit, "", [dots], labels, "x", None, across))
+    return panels
 
 
 def _short(log: LogFile) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import numpy as np
@@ -133,15 +133,18 @@ def scales_of(reads: Sequence[Read]) -> Scales:
     return Scales(*(max(LEAST_SCALE, float(np.quantile(found, 0.95))) if found else LEAST_SCALE for found in (moved, ratios)))
 
 
-def alternatives(step: Step) -> list[Alternative]:
-    """What a search considered, by the step's info; what is malformed is left out, for anybody may have written it."""
+def alternatives(step: Step, response: str = "") -> list[Alternative]:
+    """What a search considered, by the step's info; what is malformed is left out, for anybody may have written it.
+
+    `response` is what the agent wrote from this step on: a search among whole responses took that one.
+    """
     search = step.info.get("search")
     candidates = search.get("candidates") if isinstance(search, dict) else None
     found = []
     for candidate in candidates if isinstance(candidates, list) else []:
         action, value = (candidate.get(name) for name in ("action", "value")) if isinstance(candidate, dict) else (None, None)
         if isinstance(action, str) and isinstance(value, int | float):
-            found.append(Alternative(action, float(value), action == step.action))
+            found.append(Alternative(action, float(value), action in (step.action, response)))
     return found
 
 
@@ -186,6 +189,7 @@ def _shown(why: str, log: ReadLog, read: Read, scales: Scales) -> Shown:
 
 
 def _steps(log: ReadLog, read: Read, scales: Scales) -> Iterator[ShownStep]:
+    searched: object = None
     for number, (step, reading, moved) in enumerate(zip(read.episode.steps, read.steps, changes(read), strict=True), 1):
         if moved:
             ratios = reading.log_ratios or (None,) * len(moved)
@@ -193,9 +197,15 @@ def _steps(log: ReadLog, read: Read, scales: Scales) -> Iterator[ShownStep]:
         else:
             tokens = [_token(step.action, reading.value, reading.advantage, reading.implicit, scales)]
         implicit = None if log.beta is None or reading.implicit is None else log.beta * reading.implicit
-        yield ShownStep(
-            number, cut(step.observation), tokens, step.reward, reading.value, reading.advantage, implicit, alternatives(step)
-        )
+        # A search among whole responses left what it considered at each of their steps.
+        others = [] if step.info.get("search") == searched else alternatives(step, _response(read.episode.steps[number - 1 :]))
+        searched = step.info.get("search")
+        yield ShownStep(number, cut(step.observation), tokens, step.reward, reading.value, reading.advantage, implicit, others)
+
+
+def _response(steps: Sequence[Step]) -> str:
+    """What was written until the environment said something."""
+    return steps[0].action + "".join(step.action for step in takewhile(lambda step: not step.observation, steps[1:]))
 
 
 def _token(text: str, value: float | None, change: float | None, ratio: float | None, scales: Scales) -> Token:

@@ -182,7 +182,9 @@ def _kinds(facts: Sequence[Facts], pairs: Sequence[Pair]) -> list[Panel]:
     for pair in pairs:
         groups.setdefault(id(pair.before), [by_log[id(pair.before)]]).append(by_log[id(pair.after)])
     seen = {id(found.log) for group in groups.values() for found in group}
-    alone = [found for found in facts if id(found.log) not in seen and not found.log.evaluation]
+    alone = [
+        found for found in facts if id(found.log) not in seen and not found.log.evaluation and found.log.path.name != "demos.jsonl"
+    ]
     told = [*(group[:MOST_LOGS] for group in groups.values()), *([found] for found in alone)]
     several = [group for group in told if len(set[str]().union(*(found.kinds for found in group))) > 1]
     return [_kinds_panel(index, group) for index, group in enumerate(several[:MOST_PANELS], 1)]

@@ -15,7 +15,7 @@ READS = [read("a", [0.5, 0.9], True), read("a", [0.5, 0.2]), read("b", [0.5, 0.7
 
 
 def test_the_quality_of_v_before_the_last_step() -> None:
-    """Errors 0.1, 0.2, 0.3 and 0.8; V orders three of the four pairs of a solved and another episode right, one of two within tasks."""
+    """Errors 0.1, 0.2, 0.3, 0.8; V orders three of four pairs of a solved and another episode right, one of two within tasks."""
     found = quality(READS, -1)
     assert (found.episodes, found.success) == (4, 0.5)
     assert found.brier == pytest.approx((0.01 + 0.04 + 0.09 + 0.64) / 4)

@@ -64,6 +64,16 @@ def test_what_a_search_passed_over() -> None:
     assert alternatives(Step("", "x", 0.0, info=info)) == [Alternative("x", 0.1, True), Alternative("y", 1.0, False)]
 
 
+def test_a_response_that_a_search_took_is_marked_and_shown_once() -> None:
+    """Both steps carry what was considered for the two of them together."""
+    info = {"search": {"candidates": [{"action": "a\nb", "value": 0.4}, {"action": "a\nc", "value": 0.3}]}}
+    steps = Step("q", "a\n", 0.0, info=info), Step("", "b", 0.0, info=info | {"outcome": "wrong"})
+    section, _ = gallery([read_log(Read(episode("t", *steps), [StepReading(), StepReading()]))], 1)
+    first, second = section.episodes[0].steps
+    assert [(other.action, other.taken) for other in first.alternatives] == [("a\nb", True), ("a\nc", False)]
+    assert second.alternatives == []
+
+
 @pytest.mark.parametrize(
     "search", [3, {"candidates": 3}, {"candidates": [3, {"action": 1, "value": 1}, {"action": "x"}, {"action": "x", "value": "1"}]}]
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import json
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +15,8 @@ from transformers import PreTrainedTokenizerFast
 from agents import checkpoint, tiny
 from agents.checkpoint import Base
 from agents.model import ActorCritic
-from rollouts.report.__main__ import Args, report
+from rollouts.cli import run as run_command
+from rollouts.report.__main__ import Args, main, report
 from rollouts.report.draw import Drawn
 from rollouts.report.page import MARK, check_out
 from rollouts.trajectory import LogError, Step, Trajectory
@@ -217,8 +217,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
         report(Args((log(tmp_path / "log.jsonl", played("x", True)),), tmp_path / "out"))
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rollouts.report", tmp_path / "none", "--out", tmp_path / "out"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stdout.startswith("FileNotFoundError: there is nothing at")
+def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run_command(lambda: main(Args((tmp_path / "none",), tmp_path / "out")))
+    assert capsys.readouterr().out.startswith("FileNotFoundError: there is nothing at")

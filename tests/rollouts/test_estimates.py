@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.estimates import best_of_k, bootstrap, brier, calibration_error, mcnemar, pass_at_k, reliability, vote_of_k
+from rollouts.estimates import (
+    best_of_k,
+    bootstrap,
+    brier,
+    calibration_error,
+    mcnemar,
+    mean_interval,
+    pass_at_k,
+    reliability,
+    student,
+    vote_of_k,
+)
 
 SAMPLES = st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=7)
 
@@ -90,3 +101,34 @@ def test_calibration_by_hand() -> None:
     assert brier(predicted, true) == pytest.approx((0.81 + 0.0225 + 0.01 + 0.04) / 4)
     assert math.isnan(brier([], []))
     assert math.isnan(calibration_error([]))
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.706), (10, 2.228), (11, 2.201), (30, 2.042), (120, 1.980)])
+def test_students_quantiles_are_those_of_tables(freedom: int, quantile: float) -> None:
+    assert student(freedom) == pytest.approx(quantile, abs=0.003)
+
+
+def test_the_interval_of_a_mean_by_hand() -> None:
+    """1, 2, 3: the standard deviation is 1, the error 1 / sqrt(3), t with two degrees of freedom 4.303."""
+    assert mean_interval([1, 2, 3]) == pytest.approx((2, 2 - 4.303 / math.sqrt(3), 2 + 4.303 / math.sqrt(3)))
+
+
+def test_values_of_one_group_count_as_one() -> None:
+    """Each value five times in a group of its own says as much as each once."""
+    groups = [name for name in "abc" for _ in range(5)]
+    assert mean_interval([1] * 5 + [2] * 5 + [3] * 5, groups) == pytest.approx(mean_interval([1, 2, 3]))
+
+
+def test_groups_that_are_alike_leave_no_doubt() -> None:
+    """Two groups of 0 and 1 each: their sums of deviations are 0, whatever varies inside them."""
+    assert mean_interval([0, 1, 0, 1], ["a", "a", "b", "b"]) == (0.5, 0.5, 0.5)
+
+
+def test_one_group_has_no_interval() -> None:
+    mean, low, high = mean_interval([0, 1], ["a", "a"])
+    assert mean == 0.5 and math.isnan(low) and math.isnan(high)
+
+
+def test_no_values_have_no_mean() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        mean_interval([])

@@ -1,0 +1,1 @@
+"""A page of pictures of runs and logs: `python -m rollouts.report`."""

@@ -123,6 +123,10 @@ class Agent(ABC):
         """The same episode so far, to try something else in, with another random stream."""
         return History(history.task, seed, [replace(turn) for turn in history.turns])
 
+    def forget(self, history: History) -> None:
+        """Free what is kept of a history that may be gone on from much later, or never; nothing said is lost."""
+        del history
+
     def cut(self, action: Action, pieces: Sequence[str]) -> list[Action]:
         """Cut one action into consecutive ones with the texts `pieces`, as the environment's `segment` rule gave them."""
         written = [piece for piece in pieces if piece]

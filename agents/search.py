@@ -311,7 +311,14 @@ class TreeSearch(Planner):
             paths = self.grown([(history, node.state) for history, node in growing])
             for (_, node), new in zip(growing, paths, strict=True):
                 _expand(node, new)
+                for path in new:  # a tree has more nodes than a cache has room for
+                    self._forget(path.history)
         return [_best(root) for root in roots]
+
+    def _forget(self, history: History) -> None:
+        self.agent.forget(history)
+        if self.value:
+            self.value.forget(history)
 
 
 def _expand(node: Node[Path], paths: Sequence[Path]) -> None:

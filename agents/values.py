@@ -28,6 +28,10 @@ class Value(ABC):
     def __call__(self, histories: Sequence[History]) -> list[float]:
         """V after the last action of each history; larger is better, of histories of one task at least."""
 
+    def forget(self, history: History) -> None:
+        """As `agents.agent.Agent.forget`."""
+        del history
+
 
 class CriticValue(Value):
     """V of a critic. What a history, or the one that it was forked from, has said before is in the cache, and is not fed again.
@@ -56,6 +60,10 @@ class CriticValue(Value):
         rows = [self._row(history) for history in histories]
         self.rows.feed_all([row for row in rows if row.tokens[-1] != self.prompt.closer])
         return [_known(row.reached) for row in rows]
+
+    def forget(self, history: History) -> None:
+        """As `Value`."""
+        history.memory.pop(self._memory, None)
 
     def _row(self, history: History) -> CachedRow:
         if self._shares and (row := history.memory.get("row")) is not None:

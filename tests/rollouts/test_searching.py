@@ -13,9 +13,12 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
 from agents import checkpoint
+from agents.agent import History, Turn
 from agents.checkpoint import Base
 from agents.draw import Sampling
+from agents.lm import LMAgent
 from agents.model import ActorCritic
+from agents.search import TreeSearch
 from rollouts.evaluate import Args, Decoding, evaluate
 from rollouts.searching import SearchArgs, searching_agent
 from rollouts.trajectory import read
@@ -125,3 +128,35 @@ def test_alfworld_is_searched(run: Path, tmp_path: Path, search: str, simulator:
 def test_simulators_are_for_looking_ahead() -> None:
     with pytest.raises(ValueError, match="--simulator is for"):
         SearchArgs(search="vote", simulator=True)
+
+
+def test_a_tree_keeps_none_of_its_nodes_in_the_cache(run: Path) -> None:
+    """Only the episode itself stays there, and what is gone on from is fed again: the tree is that of one that keeps all."""
+    search, sampling = SearchArgs(search="tree", width=3, iterations=4), Sampling(max_new_tokens=16)
+
+    def plan(keep: bool) -> tuple[str, int]:
+        found, _ = searching_agent(str(run), sampling, search, MATH)
+        assert isinstance(found, TreeSearch) and isinstance(found.agent, LMAgent)
+        if keep:
+            found._forget = lambda history: None  # type: ignore[method-assign]
+        history = History("arithmetic-d2/train/000001", 0, [Turn("Tom has 3 cups and buys 4. How many?")])
+        (action,) = found.act([history])
+        return action.text, len([ref for ref in found.agent.sampler.rows.order if ref() is not None])
+
+    (text, rows), (kept_text, kept_rows) = plan(keep=False), plan(keep=True)
+    assert text == kept_text
+    assert rows <= 1 < kept_rows
+
+
+@pytest.mark.parametrize("search", ["best-action", "best-response", "vote", "value-vote", "beam", "tree"])
+def test_commonsense_is_searched(run: Path, tmp_path: Path, search: str) -> None:
+    args = Args(
+        "commonsense",
+        agent=str(run),
+        episodes=2,
+        log=tmp_path / "log.jsonl",
+        decoding=DECODING,
+        search=SearchArgs(search=search, width=2, iterations=2),  # type: ignore[arg-type]
+    )
+    evaluate(args)
+    assert all(t.steps[0].info["search"]["candidates"] for t in read(args.log or "").trajectories)

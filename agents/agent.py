@@ -82,6 +82,24 @@ def unfinished(history: History, segment: Segment | None) -> bool:
     return segment is not None and action is not None and not action.closed and segment(message(history))[-1] != ""
 
 
+def cut(agent: Agent, history: History, action: Action, segment: Segment | None) -> list[Action]:
+    """An agent's action as consecutive ones, cut by an environment's rule as the whole message is that it belongs to."""
+    if segment is None:
+        return [action]
+    before = message(history)
+    return agent.cut(action, _after(segment(before + action.text), len(before))) or [action]
+
+
+def _after(pieces: Sequence[str], count: int) -> list[str]:
+    """The pieces of a text without its first `count` characters; the last piece stays, even as ""."""
+    kept = []
+    for piece in pieces[:-1]:
+        if count < len(piece):
+            kept.append(piece[count:])
+        count = max(0, count - len(piece))
+    return [*kept, pieces[-1][count:]]
+
+
 class Engine:
     """Requests come one at a time and are answered in the order in which they are done (as in vLLM's engine of this name).
 
@@ -146,11 +164,22 @@ class Agent(ABC):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray | str, list[History]]:
-        """Act on a batch of observations, with the signature of stable-baselines3 (for its `evaluate_policy`).
+        """Act on a batch of observations, with the signature of stable-baselines3.
 
         `observation` is an array of B texts, or one text; `state` the histories of the call before. `deterministic` is
         ignored: how an agent samples is its own setting. Returns B action texts (dtype object), or one, and the new state.
+
+        An action is given as it is, and no info is known here. `agents.vector.TextVecEnv` knows it, and cuts whole responses
+        into an environment's steps: play by its `player` in `evaluate_policy`.
+
+        Raises:
+            ValueError: observations that are no texts.
         """
+        if (kind := np.asarray(observation).dtype.kind) not in "OUS":
+            raise ValueError(
+                f"observed an array of {np.asarray(observation).dtype} (kind {kind}), agents here read and write text: make the "
+                "environment at the level of texts (without level='token')"
+            )
         del deterministic
         single = np.ndim(np.asarray(observation, dtype=object)) == 0
         texts = np.atleast_1d(np.asarray(observation, dtype=object))

@@ -32,6 +32,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -281,6 +282,24 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(path / "tokenizer" if is_checkpoint(path) else str(source))
     except (OSError, ValueError) as error:
         raise FileNotFoundError(f"no tokenizer at {str(source)!r} ({error})") from error
+
+
+def load_config(source: str | Path, base: str | None = None) -> PreTrainedConfig:
+    """The transformers config of a checkpoint (of its base, where it holds adapters), a folder, a GGUF file or a hub id.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(source)
+    if is_checkpoint(path):
+        config = read_config(path)
+        return load_config(base or config["base"]["name"]) if config["rank"] else AutoConfig.from_pretrained(path / "policy")
+    try:
+        if path.suffix == ".gguf":
+            return AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+        return AutoConfig.from_pretrained(str(source))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(f"no model at {str(source)!r} ({error})") from error
 
 
 def _load_pretrained(name: str, dtype: torch.dtype | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -88,6 +88,11 @@ class ProblemEnv(gym.Env[str, str]):
         """All task ids of the split, in a stable order."""
         return self.problems.tasks
 
+    @property
+    def max_turns(self) -> int:
+        """The most actions of an episode, by the name that AgileRL's protocol of text environments has for it."""
+        return 1 if self.level == "response" else self.max_steps
+
     def segment(self, text: str) -> list[str]:
         """Cut a whole response into this level's actions: itself, or at the step level by the rule of `segment` above."""
         return [text] if self.level == "response" else segment(text, self.rule)

@@ -74,6 +74,12 @@ class UnicodeText(Space[str]):
     def __repr__(self) -> str:
         return f"UnicodeText(max_length={self.max_length})"
 
+    def __str__(self) -> str:
+        # What stable-baselines3 prints of a space that it cannot train on; it asks for nothing else of ours before it gives up.
+        return (
+            f"{self!r} (texts: to train on them, wrap the environment in agents.features.ChoiceView, or make it with level='token')"
+        )
+
 
 class _LiveTexts(Sequence[str]):
     """n texts in shared memory, decoded when read; a deep copy, which a vector environment returns, is a tuple."""
@@ -117,7 +123,7 @@ def _write(space: UnicodeText, index: int, value: str, shared_memory: Any) -> No
     if value not in space:
         length = f" of {len(value)} characters" if isinstance(value, str) else ""
         raise ValueError(
-            f"an observation {type(value).__name__}{length} does not fit {space}: wanted a str without lone surrogates "
+            f"an observation {type(value).__name__}{length} does not fit {space!r}: wanted a str without lone surrogates "
             f"of at most {space.max_length} characters; give the environment's observation space a larger max_length"
         )
     data = np.frombuffer(value.encode(), dtype=np.uint8)

@@ -64,8 +64,12 @@ def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: T
     cut_off = trajectory.end is not End.TERMINATED
     if cut_off and truncated == "drop":
         return None
-    _check_tokenizer(trajectory, prompt)
-    turns = [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
+    for read, text in misread(trajectory, prompt):
+        raise ValueError(
+            f"{trajectory.task}, seed {trajectory.seed}: this model reads the logged tokens as {read[:60]!r}, but the action "
+            f"was {text[:60]!r}; give the model that sampled this log, or one that was trained from it"
+        )
+    turns = logged_turns(trajectory)
     cut = cut_off and truncated == "bootstrap"
     if cut:
         turns.append(Turn(trajectory.final, {}))  # the state at the cut is that of an action that never came
@@ -104,8 +108,16 @@ def first_steps(per_step: Sequence[float], kept: int) -> tuple[float, ...]:
     return (*per_step[: kept - 1], sum(per_step[kept - 1 :]))
 
 
-def _check_tokenizer(trajectory: Trajectory, prompt: Prompt) -> None:
-    """Message by message, since a character's bytes may lie in two steps of one message."""
+def logged_turns(trajectory: Trajectory) -> list[Turn]:
+    """What an agent saw and did, with the sampled ids."""
+    return [Turn(s.observation, {}, Action(s.action, s.tokens, s.logps)) for s in trajectory.steps]
+
+
+def misread(trajectory: Trajectory, prompt: Prompt) -> Iterator[tuple[str, str]]:
+    """What a tokenizer makes of the sampled ids, and the text, of each message where the two differ.
+
+    Message by message, since a character's bytes may lie in two steps of one message.
+    """
     ids: list[int] = []
     text, sampled = "", True
     for index, step in enumerate(trajectory.steps):
@@ -116,10 +128,7 @@ def _check_tokenizer(trajectory: Trajectory, prompt: Prompt) -> None:
             continue
         read = str(prompt.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
         if sampled and read != text:
-            raise ValueError(
-                f"{trajectory.task}, seed {trajectory.seed}: this model reads the logged tokens as {read[:60]!r}, but the action "
-                f"was {text[:60]!r}; give the model that sampled this log, or one that was trained from it"
-            )
+            yield read, text
         ids, text, sampled = [], "", True
 
 

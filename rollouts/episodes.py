@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import gymnasium as gym
 import numpy as np
 
-from agents.agent import Action, Agent, Engine, History, Turn, message, segment_of, unfinished
+from agents.agent import Action, Agent, Engine, History, Turn, cut, segment_of, unfinished
 from rollouts.trajectory import End, Step, Trajectory
 
 KINDS = ("level", "subject")
@@ -123,12 +123,8 @@ class Episode(Generic[K]):
         self.history.turns.append(Turn(observation, info))
 
     def cut(self, agent: Agent, action: Action) -> list[Action]:
-        """An action, cut in steps by the environment's own rule where it has one, as the message that it belongs to is cut."""
-        segment = segment_of(self.env)
-        if segment is None:
-            return [action]
-        before = message(self.history)
-        return agent.cut(action, _after(segment(before + action.text), len(before))) or [action]
+        """An action, cut in steps by the environment's own rule where it has one."""
+        return cut(agent, self.history, action, segment_of(self.env))
 
     def guard(self, move: Callable[[], None]) -> Episode[K]:
         """Run `move`; what the environment raises ends this episode and no other."""
@@ -268,16 +264,6 @@ def play(
         engine.close()
     for env in playing.idle:
         env.close()
-
-
-def _after(pieces: Sequence[str], count: int) -> list[str]:
-    """The pieces of a text without its first `count` characters; the last piece stays, even as ""."""
-    kept = []
-    for piece in pieces[:-1]:
-        if count < len(piece):
-            kept.append(piece[count:])
-        count = max(0, count - len(piece))
-    return [*kept, pieces[-1][count:]]
 
 
 def as_text(observation: Any, env: gym.Env) -> str:

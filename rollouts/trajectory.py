@@ -1,6 +1,6 @@
 """The rollout log: one JSON object a line, a header first, then one episode a line.
 
-    python -m rollouts.trajectory validate LOG [LOG ...]
+    python -m rollouts.trajectory validate LOG [LOG ...]                 # also merge, slice, dedupe: rollouts/reshape.py
 
 The header names format, version, environment, agent, sampler settings and the model's hash; another header may follow later in
 the file and speaks for the lines after it, so that logs can be joined by `cat`. A log is a .jsonl file, a .jsonl.zst file, or a
@@ -304,24 +304,7 @@ def _not_finite(index: int, step: Step) -> str:
     return f"expected a finite number, got {number} - at `$.steps[{index}].{name}`"
 
 
-def _validate(paths: list[str]) -> int:
-    from rollouts.stored import survey  # it imports this module
-
-    failed = 0
-    for path in paths:
-        try:
-            log = survey(path)
-            found = [(len(t.steps), t.success) for t in log.trajectories]
-        except LogError as error:
-            print(error, file=sys.stderr)
-            failed = 1
-            continue
-        steps, won = sum(steps for steps, _ in found), sum(success for _, success in found)
-        print(f"{path}: valid, version {VERSION}, {len(found)} episodes, {steps} steps, {won} solved")
-    return failed
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] != ["validate"] or not sys.argv[2:]:
-        sys.exit("usage: python -m rollouts.trajectory validate LOG [LOG ...]")
-    sys.exit(_validate(sys.argv[2:]))
+    from rollouts.reshape import main  # it imports this module
+
+    main(sys.argv[1:])

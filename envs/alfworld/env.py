@@ -135,6 +135,11 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         """Commands that the episode being played has."""
         return self.max_steps or self._sources[self._task].max_steps
 
+    @property
+    def max_turns(self) -> int:
+        """The most commands of any episode, by the name that AgileRL's protocol of text environments has for it."""
+        return self.max_steps or max(source.max_steps for source in self._sources.values())
+
     def source(self, task: str) -> Source:
         """Where the game of a task comes from. Raises ValueError for a task that is not among `tasks`."""
         return self._sources[self._by_name(task)]

@@ -49,23 +49,38 @@ def overlaps(
     Raises ValueError for a threshold outside (0, 1]. A pair is of the first kind that fits, with the similarity of its
     shingles, so pairs of the kind "numbers" can be little alike.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold={threshold}: wanted a similarity above 0 and up to 1")
-    texts = [tuple(words(text)) for text in train]
-    index = _Index([shingles(text) for text in texts])
-    exact, numbers = _places(texts), _places(map(masked, texts))
-    pairs: list[Pair] = []
-    for number, question in enumerate(track(test)):  # type: ignore[arg-type]
-        text = tuple(words(str(question)))
-        own = shingles(text)
-        kinds = dict.fromkeys(exact.get(text, ()), "exact")
-        for place in numbers.get(masked(text), ()):
-            kinds.setdefault(place, "numbers")
-        for place in index.candidates(own, threshold):
-            if place in kinds or jaccard(own, index.sets[place]) >= threshold:
-                kinds.setdefault(place, "near")
-        pairs += (Pair(place, number, jaccard(own, index.sets[place]), kind) for place, kind in kinds.items())
+    alike = Alike(train, threshold)
+    pairs = [
+        Pair(place, number, similarity, kind)
+        for number, question in enumerate(track(test))  # type: ignore[arg-type]
+        for place, similarity, kind in alike.to(str(question))
+    ]
     return sorted(pairs, key=lambda pair: (-pair.similarity, KINDS.index(pair.kind), pair.test, pair.train))
+
+
+class Alike:
+    """Texts, among which those that are like another one are found. Raises ValueError for a threshold outside (0, 1]."""
+
+    def __init__(self, texts: Iterable[str], threshold: float = 0.7) -> None:
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold={threshold}: wanted a similarity above 0 and up to 1")
+        self.threshold = threshold
+        found = [tuple(words(text)) for text in texts]
+        self._index = _Index([shingles(text) for text in found])
+        self._exact, self._numbers = _places(found), _places(map(masked, found))
+
+    def to(self, text: str) -> Iterator[tuple[int, float, str]]:
+        """Yield the place, the similarity and the kind (of `KINDS`, the first that fits) of each text that overlaps with `text`."""
+        wanted = tuple(words(text))
+        own = shingles(wanted)
+        kinds = dict.fromkeys(self._exact.get(wanted, ()), "exact")
+        for place in self._numbers.get(masked(wanted), ()):
+            kinds.setdefault(place, "numbers")
+        sets = self._index.sets
+        for place in self._index.candidates(own, self.threshold):
+            if place in kinds or jaccard(own, sets[place]) >= self.threshold:
+                kinds.setdefault(place, "near")
+        yield from ((place, jaccard(own, sets[place]), kind) for place, kind in kinds.items())
 
 
 def shingles(text: Sequence[str]) -> frozenset[tuple[str, ...]]:

@@ -1,4 +1,7 @@
-"""What is in a set of episodes: success with an interval, steps, ends."""
+"""What is in a set of episodes: success with an interval, steps, ends.
+
+`python -m rollouts.stats LOG` says what is in a log, before training on it (`rollouts/stats/__main__.py`).
+"""
 
 from __future__ import annotations
 
@@ -119,7 +122,7 @@ class Tally:
     def summary(self) -> Summary:
         """What they are like. The interval is Wilson's, of the effective episodes."""
         episodes, solved = self.episodes, self.solved
-        effective = effective_episodes(*self._tasks())
+        effective = effective_episodes(*self.by_task())
         low, high = wilson(solved / max(episodes, 1) * effective, effective)
         return Summary(
             success=solved / max(episodes, 1),
@@ -132,8 +135,8 @@ class Tally:
             outcomes=dict(self.outcomes),
         )
 
-    def _tasks(self) -> tuple[np.ndarray, np.ndarray]:
-        """How many episodes of each task were played, and solved."""
+    def by_task(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many episodes of each task were played, and solved: int [tasks], float [tasks]."""
         digests = np.asarray(self._played, np.uint64)
         _, task, played = np.unique(digests >> np.uint64(1), return_inverse=True, return_counts=True)
         return played, np.bincount(task, (digests & np.uint64(1)).astype(float), len(played))

@@ -30,7 +30,7 @@ from rollouts.progress import console
 from rollouts.replay.facts import Filter, Order, Result, steps_range
 from rollouts.replay.listing import Listing
 from rollouts.replay.plain import episode, listed
-from rollouts.replay.session import Session
+from rollouts.replay.session import Heat, Session
 from rollouts.replay.source import Source, newest_log, open_source, run_directory
 from rollouts.replay.tries import Tries
 from rollouts.replay.verify import verify_log
@@ -100,6 +100,7 @@ def main(args: Args) -> int:
     if args.plain or not (sys.stdin.isatty() and console.is_terminal) or console.is_dumb_terminal:
         _print(listed(session) if number is None else episode(session, shutil.get_terminal_size().columns))
         return 0
+    session.heat = Heat.DIGITS if console.no_color or console.color_system is None else Heat.COLOUR
     from rollouts.replay.console import interact
     from rollouts.replay.terminal import Keyboard  # wants a terminal of POSIX
 

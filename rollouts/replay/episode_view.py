@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from rollouts.replay.lines import bar, coloured, digits, number, one_line, visible, wrapped
+from rollouts.replay.lines import bar, colour, coloured, digits, number, one_line, visible, wrapped
 from rollouts.replay.session import Heat, Session
 from rollouts.replay.shown import Shown
 from rollouts.replay.values import FELL, considered
@@ -41,7 +41,19 @@ def head(session: Session, width: int) -> list[Text]:
     title = Text(f" {shown.label}, {place}  {shown.ending}  {visible(trajectory.task)}  seed {trajectory.seed} ", style="reverse")
     title.append(" " * max(0, width - title.cell_len))
     values = shown.reading.source or session.source.note or "no values"
-    return [title, Text(visible(f" by {trajectory.agent}   values: {values}"), style="dim")]
+    return [title, Text(visible(f" by {trajectory.agent}   values: {values}   "), style="dim").append(_legend(shown, session.heat))]
+
+
+def _legend(shown: Shown, heat: Heat) -> Text:
+    """What the colours or digits of tokens say."""
+    if not shown.reading.source or heat is Heat.OFF:
+        return Text()
+    if heat is Heat.DIGITS:
+        return Text("digits: tenths of V")
+    scale = Text("V 0 ")
+    for tenth in range(11):
+        scale.append(" ", colour(tenth / 10))
+    return scale.append(" 1")
 
 
 def _columns(shown: Shown, width: int) -> Text:

@@ -49,10 +49,9 @@ def list_lines(session: Session, width: int, height: int) -> list[Text]:
     listing, log = session.listing, session.source.log
     session.page = max(1, height - 3)
     place = f"{listing.at + 1}/{len(listing)}" if len(listing) else "none"
-    title = Text(f" replay  {visible(str(log.path))}  ", style="reverse")
-    title.append(f"{listing.filter}  {place} ")
+    title = Text(f" replay {place}  {listing.filter}  {visible(str(log.path))}", style="reverse")
     title.append(" " * max(0, width - title.cell_len))
-    note = session.source.note or f"values: {session.source.values.name or 'those of the log'}"
+    note = session.source.note or f"values: {'critic ' * bool(name := session.source.values.name)}{name or 'those of the log'}"
     first = max(0, min(listing.at - session.page // 2, len(listing) - session.page))
     rows = [row(session, place) for place in range(first, min(len(listing), first + session.page))]
     rows = rows or [Text("  no episode is left: x lists all again")]
@@ -98,8 +97,8 @@ def wrapped_words(labels: Sequence[str], width: int) -> list[Text]:
     """The labels in lines; none is cut."""
     lines = [Text(style="dim")]
     for label in labels:
-        key, _, what = label.partition(" ")
-        if lines[-1] and lines[-1].cell_len + len(label) + 2 > width:
+        key, _, what = label.partition(": ")
+        if lines[-1] and lines[-1].cell_len + len(label) + 1 > width:
             lines.append(Text(style="dim"))
         lines[-1].append("  " if lines[-1] else "")
         lines[-1].append(key, "bold not dim").append(f" {what}")

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import tyro
 
@@ -74,13 +74,13 @@ class Args:
     """the episode of this task"""
     seed: int | None = None
     """with --task: the episode of this seed; default: the first one of the task"""
-    result: Result = Result.ALL
+    result: Literal["all", "won", "lost"] = "all"
     """list all, won or lost episodes"""
     kind: str = ""
     """list one type of tasks"""
     steps: str = ""
     """list episodes with so many steps: 5, 5-, -9 or 5-9"""
-    order: Order = Order.LOG
+    order: Literal["log", "longest", "drop"] = "log"
     """list as in the log, longest first, or largest value drop first"""
 
 
@@ -93,7 +93,7 @@ def main(args: Args) -> int:
     against = LogIndex(args.against) if args.against else None
     session = Session(source, Listing(source), Tries(source, partial(make_agent, args, source), args.branches), against)
     least, most = steps_range(args.steps)
-    session.listing.choose(Filter(args.result, args.kind, least, most, args.order))
+    session.listing.choose(Filter(Result(args.result), args.kind, least, most, Order(args.order)))
     number = _number(args, source)
     if number is not None:
         session.show(session.opened(number))

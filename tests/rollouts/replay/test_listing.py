@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollouts.index import LogIndex
 from rollouts.replay.facts import Filter, Order, Result, steps_range
 from rollouts.replay.listing import Listing
 from rollouts.replay.source import Source
 from rollouts.replay.values import Values
-from rollouts.index import LogIndex
 from rollouts.trajectory import End, Trajectory
 from tests.rollouts.replay.sessions import Falling, episode, log
 

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from agents.agent import Action, Agent
 from agents.scripted import ExpertAgent, RandomAgent
 from rollouts.collect import collect_log
+from rollouts.progress import console
 from rollouts.replay.__main__ import Args, main
 from rollouts.replay.verify import Divergence, verify, verify_log
-from rollouts.progress import console
 from rollouts.trajectory import End, Header, LogError, Step, Trajectory, read
 from tests.rollouts.logs import lines, maths_log, write
 from tests.rollouts.replay.sessions import alfworld_log

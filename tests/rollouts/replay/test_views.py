@@ -31,7 +31,9 @@ def screen(found: Session, *keys: str, width: int = 80, height: int = 24) -> str
 SOME = st.lists(trajectories(), min_size=1, max_size=3)
 
 
-@given(some=SOME, width=st.integers(80, 200), height=st.integers(24, 60), keys=st.lists(st.sampled_from("jkGgnphfdcqw?"), max_size=8))
+@given(
+    some=SOME, width=st.integers(80, 200), height=st.integers(24, 60), keys=st.lists(st.sampled_from("jkGgnphfdcqw?"), max_size=8)
+)
 def test_every_screen_fits_whatever_is_in_the_log(
     tmp_path_factory: pytest.TempPathFactory, some: list[Trajectory], width: int, height: int, keys: list[str]
 ) -> None:
@@ -132,7 +134,9 @@ def test_two_episodes_beside_each_other(tmp_path: Path) -> None:
     assert "(ended)" in lines[4] and "more" in lines[4]
 
 
-@pytest.mark.parametrize(("value", "cells"), [(None, ""), (-1.0, ""), (0.0, ""), (0.5, "██"), (0.53, "██▏"), (1.0, "████"), (7.0, "████")])
+@pytest.mark.parametrize(
+    ("value", "cells"), [(None, ""), (-1.0, ""), (0.0, ""), (0.5, "██"), (0.53, "██▏"), (1.0, "████"), (7.0, "████")]
+)
 def test_bars(value: float | None, cells: str) -> None:
     assert bar(value, 4) == cells.ljust(4)
 

@@ -95,7 +95,9 @@ def branch(make: Callable[[], gym.Env], logged: Trajectory, at: int) -> Branch:
     if not 0 <= at <= len(logged.steps):
         raise ValueError(f"the episode has {len(logged.steps)} steps, there is no step {at + 1}")
     episode = episode_of(make(), logged, at)
-    seen = [step.observation for step in episode.steps] + [episode.history.turns[-1].observation] * (episode.end is None)
+    seen = [step.observation for step in episode.steps]
+    if episode.end is None:
+        seen.append(episode.history.turns[-1].observation)
     same = [step.observation for step in logged.steps[: at + 1]] == seen[: len(logged.steps)]
     if episode.end is not None or not same:
         episode.env.close()

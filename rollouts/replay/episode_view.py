@@ -38,10 +38,13 @@ def head(session: Session, width: int) -> list[Text]:
     """Which episode it is, whose, and where values are from."""
     shown, trajectory = session.episode, session.episode.trajectory
     place = f"{session.listing.at + 1} of {len(session.listing)}" if shown.branch is None else "not in the log"
-    title = Text(f" {shown.label}, {place}  {shown.ending}  {visible(trajectory.task)}  seed {trajectory.seed} ", style="reverse")
+    title = Text(f" {shown.label}, {place}  {shown.ending}  {one_line(trajectory.task)}  seed {trajectory.seed} ", style="reverse")
     title.append(" " * max(0, width - title.cell_len))
     values = shown.reading.source or session.source.note or "no values"
-    return [title, Text(visible(f" by {trajectory.agent}   values: {values}   "), style="dim").append(_legend(shown, session.heat))]
+    return [
+        title,
+        Text(" " + one_line(f"by {trajectory.agent}   values: {values}") + "   ", style="dim").append(_legend(shown, session.heat)),
+    ]
 
 
 def _legend(shown: Shown, heat: Heat) -> Text:

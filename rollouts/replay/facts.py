@@ -148,7 +148,9 @@ def read_drops(facts: Facts, episodes: Episodes, values: Values, numbers: np.nda
 
 
 def _watched(episodes: Iterable[Trajectory], what: str, total: int) -> Iterator[tuple[int, Trajectory]]:
-    with Progress(*bar_columns(what, "episodes; Ctrl-C stops"), console=console, transient=True) as bar:
+    with Progress(
+        *bar_columns(what, "episodes; Ctrl-C stops"), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=total)
         for number, each in zip(count(), episodes, strict=False):
             yield number, each

@@ -23,7 +23,7 @@ def side_lines(session: Session, width: int, height: int) -> list[Text]:
     count = max(left.positions, right.positions)
     room = max(3, min(count, (height - 3) // 2))
     first = max(0, min(session.step - room // 2, count - room))
-    title = Text(f" side by side: {visible(left.trajectory.task)}", style="reverse")
+    title = Text(f" side by side: {one_line(left.trajectory.task)}", style="reverse")
     title.append(" " * max(0, width - title.cell_len))
     found = [title, *_beside([_name(left, half)], [_name(right, half)], half)]
     for place in range(first, min(count, first + room)):
@@ -37,7 +37,7 @@ def side_lines(session: Session, width: int, height: int) -> list[Text]:
 
 
 def _name(shown: Shown, width: int) -> Text:
-    name = Text(visible(f"{shown.label}: {shown.ending}, {len(shown.trajectory.steps)} steps, seed {shown.trajectory.seed}"))
+    name = Text(one_line(f"{shown.label}: {shown.ending}, {len(shown.trajectory.steps)} steps, seed {shown.trajectory.seed}"))
     name.stylize("bold")
     name.truncate(width, overflow="ellipsis")
     return name

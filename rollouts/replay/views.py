@@ -9,7 +9,7 @@ from rich.text import Text
 from rollouts.progress import console
 from rollouts.replay.episode_view import episode_lines
 from rollouts.replay.keys import BINDINGS
-from rollouts.replay.lines import number, visible
+from rollouts.replay.lines import number, one_line, visible
 from rollouts.replay.session import Screen, Session
 from rollouts.replay.shown import ending
 from rollouts.replay.side_view import side_lines
@@ -18,7 +18,7 @@ LEAST = (80, 24)
 """Columns and rows that a terminal needs."""
 ENDS = {"won": "green", "lost": "red", "erro": "magenta"}
 """Colours by how an ending begins."""
-HEADS = f"  {'number':>8}  {'ended':<15} {'steps':>5} {'drop':>6}  {'seed':>6}  task"
+HEADS = f"  {'number':>8}  {'ended':<16} {'steps':>5} {'drop':>6}  {'seed':>6}  task"
 KEYS = {"pageup": "PgUp", "pagedown": "PgDn", "up": "↑", "down": "↓", "left": "←", "right": "→", "eof": "end of input"}
 
 
@@ -49,13 +49,13 @@ def list_lines(session: Session, width: int, height: int) -> list[Text]:
     listing, log = session.listing, session.source.log
     session.page = max(1, height - 3)
     place = f"{listing.at + 1}/{len(listing)}" if len(listing) else "none"
-    title = Text(f" replay {place}  {listing.filter}  {visible(str(log.path))}", style="reverse")
+    title = Text(f" replay {place}  {listing.filter}  {one_line(str(log.path))}", style="reverse")
     title.append(" " * max(0, width - title.cell_len))
     note = session.source.note or f"values: {'critic ' * bool(name := session.source.values.name)}{name or 'those of the log'}"
     first = max(0, min(listing.at - session.page // 2, len(listing) - session.page))
     rows = [row(session, place) for place in range(first, min(len(listing), first + session.page))]
     rows = rows or [Text("  no episode is left: x lists all again")]
-    return [title, Text(visible(note), style="dim"), Text(HEADS, style="bold"), *rows]
+    return [title, Text(one_line(note), style="dim"), Text(HEADS, style="bold"), *rows]
 
 
 def row(session: Session, place: int) -> Text:
@@ -64,8 +64,8 @@ def row(session: Session, place: int) -> Text:
     episode, here = session.source.log[index], place == session.listing.at
     drop, ended = session.listing.drop(index), ending(episode)
     line = Text(f"{'>' if here else ' '} {index:>8}  ", style="bold" if here else "")
-    line.append(f"{visible(ended):<15.15}", ENDS.get(ended[:4], ""))
-    line.append(f" {len(episode.steps):>5} {number(drop) if drop == drop else '-':>6}  {episode.seed:>6}  {visible(episode.task)}")
+    line.append(f"{one_line(ended):<16.16}", ENDS.get(ended[:4], ""))
+    line.append(f" {len(episode.steps):>5} {number(drop) if drop == drop else '-':>6}  {episode.seed:>6}  {one_line(episode.task)}")
     return line
 
 
@@ -87,7 +87,7 @@ def _foot(session: Session, width: int) -> list[Text]:
         asked.append(line.text[line.cursor : line.cursor + 1] or " ", "reverse")
         asked.append(line.text[line.cursor + 1 :])
         matches = "  ".join(line.matches[:20])
-        return [asked, Text(visible(matches), style="dim"), Text("enter does it, escape leaves it, tab completes", style="dim")]
+        return [asked, Text(one_line(matches), style="dim"), Text("enter does it, escape leaves it, tab completes", style="dim")]
     message = Text(visible(session.message), style="red" if session.message.partition(":")[0].endswith("Error") else "bold")
     lines = wrapped_words([each.label for each in BINDINGS if each.label and session.screen in each.screens], width)
     return [*message.wrap(console, width)[:3], *lines]

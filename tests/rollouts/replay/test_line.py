@@ -53,9 +53,10 @@ def test_completion_goes_through_what_holds_every_word(keys: list[str], expected
     assert line(*keys, options=OPTIONS).text == expected
 
 
-@given(
-    st.lists(st.sampled_from(["left", "right", "home", "end", "backspace", "delete", "ctrl+w", "ctrl+k", "tab", "a", "é", "space"]))
-)
+KEYS = ["left", "right", "home", "end", "backspace", "delete", "ctrl+w", "ctrl+k", "tab", "a", "é", "space"]
+
+
+@given(st.lists(st.sampled_from(KEYS)))
 def test_the_cursor_stays_in_the_line(keys: list[str]) -> None:
     found = line(*keys, options=OPTIONS)
     assert 0 <= found.cursor <= len(found.text)

@@ -10,6 +10,7 @@ import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import checkpoint
+from agents.checkpoint import Base
 from agents.model import ActorCritic
 from rollouts.replay.source import newest_log, open_source
 from rollouts.trajectory import Header, LogError, read
@@ -22,8 +23,9 @@ def run(tmp_path: Path, small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokeniz
     """A run directory with a critic, a policy without, and a log."""
     folder = tmp_path / "run"
     meta = {"method": "oreo", "settings": {"level": "token", "beta": 0.03}}
-    checkpoint.save(folder / "oreo", ActorCritic(small_lm, "separate"), tokenizer, meta)
-    checkpoint.save(folder / "sft", ActorCritic(small_lm), tokenizer, {"method": "sft"})
+    base = Base("tiny", checkpoint.fingerprint(small_lm))
+    checkpoint.save(folder / "sft", ActorCritic(small_lm), tokenizer, base, {"method": "sft"})
+    checkpoint.save(folder / "oreo", ActorCritic(small_lm, "separate"), tokenizer, base, meta)
     (folder / "config.json").write_text(json.dumps({"checkpoint": "oreo"}))
     maths_log(folder / "rollouts.jsonl", 1)
     return folder

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
@@ -31,9 +31,11 @@ def screen(found: Session, *keys: str, width: int = 80, height: int = 24) -> str
 SOME = st.lists(trajectories(), min_size=1, max_size=3)
 
 
-@given(
-    some=SOME, width=st.integers(80, 200), height=st.integers(24, 60), keys=st.lists(st.sampled_from("jkGgnphfdcqw?"), max_size=8)
-)
+KEYS = st.lists(st.sampled_from("jkGgnphfdcqw?"), max_size=8)
+
+
+@settings(max_examples=40)
+@given(some=SOME, width=st.integers(80, 200), height=st.integers(24, 60), keys=KEYS)
 def test_every_screen_fits_whatever_is_in_the_log(
     tmp_path_factory: pytest.TempPathFactory, some: list[Trajectory], width: int, height: int, keys: list[str]
 ) -> None:
@@ -134,9 +136,10 @@ def test_two_episodes_beside_each_other(tmp_path: Path) -> None:
     assert "(ended)" in lines[4] and "more" in lines[4]
 
 
-@pytest.mark.parametrize(
-    ("value", "cells"), [(None, ""), (-1.0, ""), (0.0, ""), (0.5, "██"), (0.53, "██▏"), (1.0, "████"), (7.0, "████")]
-)
+BARS = [(None, ""), (-1.0, ""), (0.0, ""), (0.5, "██"), (0.53, "██▏"), (1.0, "████"), (7.0, "████")]
+
+
+@pytest.mark.parametrize(("value", "cells"), BARS)
 def test_bars(value: float | None, cells: str) -> None:
     assert bar(value, 4) == cells.ljust(4)
 

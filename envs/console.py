@@ -1,4 +1,4 @@
-"""The command line of an environment's problem sources: list, show, stats, check.
+"""The command line of an environment's problem sources: list, show, play, stats, check.
 
 `python -m envs.math_reason` and `python -m envs.commonsense` call `main`. A SPEC is a source and a split ("math/test";
 without a split "train", or the first that there is), or a file.
@@ -26,7 +26,8 @@ from envs.describe import Numbers, describe
 from envs.files import DATA_VARIABLE, Source, is_path, locate
 from envs.hints import choose
 from envs.math_reason.overlap import KINDS, Pair, overlaps
-from envs.problem_env import DELIMITERS
+from envs.play import Solving
+from envs.problem_env import DELIMITERS, ProblemEnv
 from envs.problems import Problem, ProblemSet
 
 console = Console()
@@ -69,6 +70,22 @@ class Show:
     task: str | None = None
     """id, or index from 0; default the first ones"""
     count: int = 3
+    data_dir: Path | None = None
+    """default $REASONING_DATA"""
+
+
+@dataclass(frozen=True)
+class Play:
+    """Solve a problem by hand."""
+
+    source: tyro.conf.Positional[str] = ""
+    """a SPEC; default a generated one"""
+    split: str | None = None
+    task: str | None = None
+    """id, or index from 0; default one drawn by --seed"""
+    seed: int | None = None
+    segment: str = "lines"
+    """the rule that ends a step: lines, sentences or blank"""
     data_dir: Path | None = None
     """default $REASONING_DATA"""
 
@@ -129,6 +146,14 @@ def show(domain: Domain, args: Show) -> int:
         chosen = [problems[_place(problems, args.task)]]
     for problem in chosen:
         _print_problem(problem)
+    return 0
+
+
+def play(domain: Domain, args: Play) -> int:
+    """Put a problem."""
+    problems = domain.problems(args.source or domain.generators[0], args.data_dir, args.split)
+    task = None if args.task is None else _place(problems, args.task)
+    Solving(ProblemEnv(problems, segment=args.segment), console).play(task, args.seed)
     return 0
 
 
@@ -225,6 +250,7 @@ def _write(path: Path, pairs: Iterable[Pair], train: Sequence[Problem], test: Se
 COMMANDS: dict[str, tuple[type, Callable[..., int]]] = {
     "list": (List, list_sources),
     "show": (Show, show),
+    "play": (Play, play),
     "stats": (Stats, stats),
     "check": (Check, check),
 }

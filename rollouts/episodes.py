@@ -73,6 +73,13 @@ def logged_keys(env: gym.Env, episodes: Iterable[tuple[str, int]]) -> list[Episo
     return sorted(found, key=lambda key: (key.index, key.seed))
 
 
+def logged_actions(trajectory: Trajectory) -> list[Action]:
+    """The actions of a logged episode. The last one of a truncated episode may have been cut off."""
+    cut_off = trajectory.end is End.TRUNCATED
+    last = len(trajectory.steps) - 1
+    return [Action(s.action, s.tokens, s.logps, not (cut_off and i == last)) for i, s in enumerate(trajectory.steps)]
+
+
 K = TypeVar("K", bound=EpisodeKey)
 
 

@@ -24,7 +24,7 @@ from rich.progress import Progress
 from rollouts.keys import digest
 from rollouts.lines import line_at, whole_size
 from rollouts.progress import bar_columns, console
-from rollouts.trajectory import End, Header, LogError, Trajectory, decode_line, decoded, log_files
+from rollouts.trajectory import End, Header, LogError, Trajectory, decode_line, decoded, log_files, records
 
 FORMAT, VERSION = "reasoning-rollouts-index", 1
 EDGE = 4096
@@ -71,6 +71,7 @@ class LogIndex:
         self._keys = np.concatenate([np.frombuffer(each.keys, "<u8") for each in stored])
         self._file = np.repeat(np.arange(len(stored)), [len(each.errors) for each in stored])
         kept = ~self._superseded(np.concatenate([np.frombuffer(each.errors, "u1") for each in stored]).astype(bool))
+        self._kept = kept
         self._places, self._keys, self._file = self._places[kept], self._keys[kept], self._file[kept]
         self._order = np.argsort(self._keys, kind="stable")
 
@@ -93,8 +94,14 @@ class LogIndex:
         return episode
 
     def __iter__(self) -> Iterator[Trajectory]:
-        for number in range(len(self)):
-            yield self[number]
+        """In one pass over the files, so that no frame is read twice. Raises LogError as `__getitem__`."""
+        numbers = iter(range(len(self)))
+        episodes = (record for record in records(self.path) if isinstance(record, Trajectory))
+        for kept, episode in zip(self._kept.tolist(), episodes, strict=False):  # the log may have grown since
+            if kept and digest(episode.task, episode.seed) != self._keys[next(numbers)]:
+                raise LogError(f"{self.path} was changed since it was indexed: open it again")
+            if kept:
+                yield episode
 
     def find(self, task: str, seed: int = 0) -> Trajectory | None:
         """The last episode of a key that did not end by an error, or else the last; or None."""

@@ -32,9 +32,9 @@ from agents.lm import LMAgent
 from agents.scripted import ExpertAgent, ReplayAgent
 from envs.problem_env import ProblemEnv
 from rollouts.cli import run
-from rollouts.episodes import EpisodeKey, play
+from rollouts.episodes import EpisodeKey, logged_actions, play
 from rollouts.progress import EpisodeProgress, console
-from rollouts.resolve import env_maker, logged_actions, parse_pairs, resolve_agent
+from rollouts.resolve import env_maker, parse_pairs, resolve_agent
 from rollouts.trajectory import End, Header, LogError, LogWriter, Trajectory, read
 
 SCORE, SOLVED = "process_score", "process_solved"

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import envs
 from agents import checkpoint
-from agents.agent import Action, Agent, Turn
+from agents.agent import Agent, Turn
 from agents.choices import ChoiceAgent, ChoiceEncoder, Offer, Proposals, View, listed
 from agents.draw import Sampling
 from agents.lm import LMAgent
@@ -27,6 +27,7 @@ from agents.remote import RemoteAgent
 from agents.scripted import SCRIPTED, ReplayAgent
 from envs.hints import did_you_mean
 from envs.problem_env import segment
+from rollouts.episodes import logged_actions
 from rollouts.index import LogIndex
 from rollouts.keys import digest
 from rollouts.lines import CHUNK, is_log
@@ -74,13 +75,6 @@ def run_checkpoint(path: str | Path) -> Path:
     if file.is_file() and "checkpoint" in (config := json.loads(file.read_text())):
         return folder / config["checkpoint"]
     return folder
-
-
-def logged_actions(trajectory: Trajectory) -> list[Action]:
-    """The actions of a logged episode. The last one of a truncated episode may have been cut off."""
-    cut_off = trajectory.end is End.TRUNCATED
-    last = len(trajectory.steps) - 1
-    return [Action(s.action, s.tokens, s.logps, not (cut_off and i == last)) for i, s in enumerate(trajectory.steps)]
 
 
 class LoggedEpisodes(Mapping[tuple[str, int], list[Turn]]):

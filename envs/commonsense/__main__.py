@@ -2,6 +2,7 @@
 
 python -m envs.commonsense list                                          every source, its splits, what is here
 python -m envs.commonsense show arc_easy --split test --task 7           questions with their worked solutions and answers
+python -m envs.commonsense play categories --seed 3                      answer one by hand, step by step
 python -m envs.commonsense stats openbookqa arc_challenge/test           lengths, kinds of answers
 python -m envs.commonsense check arc_challenge/train arc_challenge/test  questions of the second set that are in the first
 """

@@ -2,6 +2,7 @@
 
 python -m envs.math_reason list                                         every source, its splits, what is here
 python -m envs.math_reason show gsm8k --split test --task 7             problems with their worked solutions and answers
+python -m envs.math_reason play arithmetic --seed 3                     solve one by hand, step by step
 python -m envs.math_reason stats gsm8k/train math/train mine.jsonl      lengths, steps, kinds of answers
 python -m envs.math_reason check math/train math500 --out pairs.jsonl   problems of the second set that are in the first
 """

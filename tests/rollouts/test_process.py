@@ -21,9 +21,8 @@ from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.scripted import ExpertAgent, RandomAgent, ReplayAgent, stream
 from rollouts.collect import collect_log
-from rollouts.episodes import EpisodeKey, collect, episode_keys, play
+from rollouts.episodes import EpisodeKey, collect, episode_keys, logged_actions, play
 from rollouts.process import Settings, score, score_log
-from rollouts.resolve import logged_actions
 from rollouts.trajectory import End, Header, LogError, LogWriter, Step, Trajectory, read
 
 ROOT = Path(__file__).parents[2]

@@ -47,6 +47,12 @@ class Played:
         return len(self.tasks)
 
     @property
+    def numbers(self) -> np.ndarray:
+        """The task of each as a number from 0, int [N]."""
+        number = {task: index for index, task in enumerate(dict.fromkeys(self.tasks))}
+        return np.array([number[task] for task in self.tasks])
+
+    @property
     def rewarded_at_the_end(self) -> bool:
         """Nothing is earned before the last decision."""
         return not any(reward[:-1].any() for reward in self.rewards)

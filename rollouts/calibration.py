@@ -27,6 +27,7 @@ from rollouts.cli import run
 from rollouts.evaluate import write_json
 from rollouts.progress import bar_columns, console
 from rollouts.reading import Reader, StepReading, load_reader
+from rollouts.resolve import short_names
 from rollouts.stored import StoredLog, survey
 from rollouts.trajectory import End, Trajectory
 from rollouts.value_quality import Agreement, Measured, Quality, ReliabilityBin, Steps, agreement, quality, reliability_bins
@@ -214,9 +215,7 @@ def main(args: Args) -> dict[str, Judged]:
     log = survey(args.log)
     if not len(log.trajectories):
         raise ValueError(f"{args.log} has no episode: collect some with python -m rollouts.collect")
-    names = [Path(critic).name for critic in args.critic]
-    if len(set(names)) < len(names):
-        names = list(args.critic)
+    names = short_names(args.critic)
     found: dict[str, Judged] = {}
     for name, critic in zip(names or ["the log"], args.critic or [None], strict=True):
         reader = None if critic is None else load_reader(critic, args.base, args.reference)

@@ -69,7 +69,7 @@ class FittedValue:
     mean: float
     """the mean V of the first states, by the head of all blocks"""
     draws: np.ndarray
-    """the same, fitted anew on blocks drawn with replacement; float [draws]"""
+    """the same, fitted anew on blocks drawn with replacement; NaN where that did not settle; float [draws]"""
 
 
 def fit_value(data: Transitions, draws: int = 200, seed: int = 0, advance: Callable[[], None] = lambda: None) -> FittedValue:
@@ -95,7 +95,10 @@ def fit_value(data: Transitions, draws: int = 200, seed: int = 0, advance: Calla
     drawn = []
     for _ in range(draws):
         count = rng.multinomial(len(names), ones / len(names)).astype(float)
-        drawn.append(normal.first_value(normal.head(count), count))
+        try:
+            drawn.append(normal.first_value(normal.head(count), count))
+        except FloatingPointError:
+            drawn.append(np.nan)
         advance()
     return FittedValue(values, normal.first_value(normal.head(ones), ones), np.array(drawn))
 
@@ -157,7 +160,7 @@ class _Normal:
                 return head
         raise FloatingPointError(
             f"fitted Q evaluation does not settle in {ROUNDS} rounds: the policy is too far from the one that played the log, or "
-            "has too few episodes; read the log at --level step"
+            "has too few episodes"
         )
 
     def first_value(self, head: np.ndarray, count: np.ndarray) -> float:

@@ -124,26 +124,6 @@ def per_decision(decisions: Decisions, clip: float = math.inf, q: np.ndarray | N
     return Sums.of(decisions.log_weights(clip), decisions.reward, decisions.task, q, v)
 
 
-def within_tasks(decisions: Decisions, clip: float = math.inf) -> Sums:
-    """WIS of each task's own episodes, for `Sums.plain`, which takes the mean over tasks by how often each was played.
-
-    No task gets more weight than it has among the tasks, at the price of a bias to mu's return that only more samples of a task
-    make small.
-    """
-    share = task_shares(decisions, clip)
-    return Sums.of(np.log(np.maximum(share, 1e-300))[:, None], decisions.returns[:, None], decisions.task)
-
-
-def task_shares(decisions: Decisions, clip: float = math.inf) -> np.ndarray:
-    """The last weight over its mean in the episodes of the same task, float [N]."""
-    log_weight, task = decisions.log_weights(clip)[:, -1], np.unique(decisions.task, return_inverse=True)[1]
-    largest = np.full(task.max() + 1, -np.inf)
-    np.maximum.at(largest, task, log_weight)
-    weight = np.exp(log_weight - largest[task])
-    mean = np.bincount(task, weight) / np.bincount(task)
-    return weight / mean[task]
-
-
 def effective_size(log_weight: np.ndarray) -> float:
     """How many episodes of equal weight would vary as little: (sum w)^2 / sum w^2 (Kish 1965). log_weight float [N]."""
     weight = np.exp(log_weight - log_weight.max())

@@ -33,7 +33,7 @@ from rollouts.estimates import percentiles, redrawn
 from rollouts.evaluate import write_json
 from rollouts.fitted import BLOCKS, FittedValue, Transitions, fit_value
 from rollouts.keys import digest
-from rollouts.likelihood import PolicyReader, load_policy_reader
+from rollouts.likelihood import Likelihood, PolicyReader, load_policy_reader
 from rollouts.off_policy import (
     Decisions,
     Sums,
@@ -41,11 +41,10 @@ from rollouts.off_policy import (
     largest_share,
     mean_weight,
     per_decision,
-    task_shares,
     whole,
-    within_tasks,
 )
 from rollouts.progress import bar_columns, console
+from rollouts.resolve import short_names
 
 DRAWS, REFITS = 1000, 200
 """Bootstrap draws of tasks, and of blocks of tasks for which V is fitted anew."""
@@ -77,14 +76,12 @@ class Evaluated:
     """of the episodes' weights; 1 is expected"""
     effective: float
     """episodes of equal weight that would vary as little"""
-    effective_within: float
-    """the same of weights that are normalised within tasks"""
     largest: float
     """the share of all weight that one episode has at most"""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict."""
-        sizes = {name: getattr(self, name) for name in ("mean_weight", "effective", "effective_within", "largest")}
+        sizes = {name: getattr(self, name) for name in ("mean_weight", "effective", "largest")}
         return sizes | {"estimates": {name: estimate.to_json() for name, estimate in self.estimates.items()}}
 
 
@@ -93,9 +90,10 @@ def evaluate(
 ) -> Evaluated:
     """Read a log by a policy and estimate its mean return from `played`, which is of that log. Shows bars.
 
+    What needs a fitted V (FQE, DR, WDR) is left out, and said, where the fit does not settle.
+
     Raises:
         ValueError: as `PolicyReader.read`, or all episodes are of one task.
-        FloatingPointError: as `rollouts.fitted.fit_value`.
     """
     with tempfile.TemporaryFile() as file:
         ratios, critic, width = [], [], 0
@@ -114,13 +112,13 @@ def evaluate(
     return _evaluated(played, ratios, fitted, None if critic[0] is None else np.array(critic, float), clip)
 
 
-def _read(log: Path, reader: PolicyReader, micro_tokens: int) -> Iterator[Any]:
+def _read(log: Path, reader: PolicyReader, micro_tokens: int) -> Iterator[Likelihood]:
     waiting = (episode for _, episode in episodes(log))
     while window := list(islice(waiting, WINDOW)):
         yield from reader.read(window, micro_tokens)
 
 
-def _fitted(played: Played, ratios: list[np.ndarray], states: np.ndarray, name: str) -> FittedValue:
+def _fitted(played: Played, ratios: list[np.ndarray], states: np.ndarray, name: str) -> FittedValue | None:
     counts = np.array([len(ratio) for ratio in ratios])
     data = Transitions(
         states=states,
@@ -131,29 +129,34 @@ def _fitted(played: Played, ratios: list[np.ndarray], states: np.ndarray, name: 
     )
     with Progress(*bar_columns(f"fits {escape(name)}", "fits"), console=console, transient=True) as bar:
         task = bar.add_task("fits", total=min(BLOCKS, len(set(data.block))) + REFITS)
-        return fit_value(data, REFITS, advance=lambda: bar.update(task, advance=1))
+        try:
+            return fit_value(data, REFITS, advance=lambda: bar.update(task, advance=1))
+        except FloatingPointError as error:
+            console.print(f"{name}: {error}; FQE, DR and WDR are left out", highlight=False, markup=False)
+            return None
 
 
-def _evaluated(played: Played, ratios: list[np.ndarray], fitted: FittedValue, critic: np.ndarray | None, clip: float) -> Evaluated:
-    number = {task: index for index, task in enumerate(dict.fromkeys(played.tasks))}
-    tasks = np.array([number[task] for task in played.tasks])
+def _evaluated(
+    played: Played, ratios: list[np.ndarray], fitted: FittedValue | None, critic: np.ndarray | None, clip: float
+) -> Evaluated:
+    tasks = played.numbers
     decisions = Decisions(_padded(ratios), _padded(played.rewards), tasks)
-    ends = np.cumsum([len(ratio) for ratio in ratios])[:-1]
-    values = _padded(np.split(fitted.values, ends))
-    plain, steps, doubly = whole(decisions, clip), per_decision(decisions, clip), per_decision(decisions, clip, values)
+    plain, steps = whole(decisions, clip), per_decision(decisions, clip)
     statistics: dict[str, Callable[[np.ndarray], float]] = {"IS": plain.plain, "WIS": plain.normalised}
-    statistics["WIS within tasks"] = within_tasks(decisions, clip).plain
     if not played.rewarded_at_the_end:
         statistics["PDIS"] = steps.plain
-    statistics |= {"PDWIS": steps.normalised, "DR": doubly.plain, "WDR": doubly.normalised}
+    statistics["PDWIS"] = steps.normalised
+    if fitted is not None:
+        ends = np.cumsum([len(ratio) for ratio in ratios])[:-1]
+        doubly = per_decision(decisions, clip, _padded(np.split(fitted.values, ends)))
+        statistics |= {"DR": doubly.plain, "WDR": doubly.normalised}
     if critic is not None:
         statistics["V of its critic"] = Sums.of(np.zeros((len(tasks), 1)), critic[:, None], tasks).plain
     log_weight = decisions.log_weights(clip)[:, -1]
     return Evaluated(
-        _drawn(statistics, len(number)) | {"FQE": Estimate(fitted.mean, fitted.draws)},
+        _drawn(statistics, len(plain.episodes)) | ({"FQE": Estimate(fitted.mean, fitted.draws)} if fitted else {}),
         mean_weight(log_weight),
         effective_size(log_weight),
-        effective_size(np.log(np.maximum(task_shares(decisions, clip), 1e-300))),
         largest_share(log_weight),
     )
 
@@ -173,10 +176,9 @@ def _padded(rows: list[np.ndarray]) -> np.ndarray:
 
 def own_return(played: Played) -> Estimate:
     """The mean return of the log's own episodes."""
-    number = {task: index for index, task in enumerate(dict.fromkeys(played.tasks))}
     earned = np.array([[reward.sum()] for reward in played.rewards])
-    sums = Sums.of(np.zeros_like(earned), earned, np.array([number[task] for task in played.tasks]))
-    return _drawn({"": sums.plain}, len(number))[""]
+    sums = Sums.of(np.zeros_like(earned), earned, played.numbers)
+    return _drawn({"": sums.plain}, len(sums.episodes))[""]
 
 
 def best(found: Mapping[str, Evaluated], estimator: str) -> tuple[str, float] | None:
@@ -211,7 +213,7 @@ def print_evaluated(found: Mapping[str, Evaluated], own: Estimate, episodes: int
         if each.effective < FEW * episodes:
             console.print(
                 f"{escape(name)} is far from the policy that played: its weights say as much as {each.effective:.0f} of {episodes} "
-                "episodes. Trust FQE more than what is weighted by whole episodes, and a new log more than either",
+                "episodes, and FQE leans to the log's own return. Collect a log that is nearer to it",
                 highlight=False,
             )
 
@@ -223,8 +225,8 @@ def _shown(estimate: Estimate, sign: str = "") -> str:
 
 def _weights(found: Evaluated, episodes: int) -> str:
     return (
-        f"weights: mean {found.mean_weight:.3f}; as much as {found.effective:.0f} of {episodes} episodes (within tasks "
-        f"{found.effective_within:.0f}); largest {found.largest:.1%}"
+        f"weights: mean {found.mean_weight:.3f}; as much as {found.effective:.0f} of {episodes} episodes; "
+        f"largest {found.largest:.1%}"
     )
 
 
@@ -264,11 +266,9 @@ def main(args: Args) -> dict[str, Evaluated]:
     """The command line."""
     behaviour = load_policy_reader(args.behaviour, args.base, critic=False) if args.behaviour else None
     played = read_played(args.log, args.level, behaviour)
-    names = [Path(policy).name for policy in args.policies]
-    if len(set(names)) < len(names):
-        names = list(args.policies)
+    names = short_names(args.policies)
     sampling = Sampling(temperature=args.temperature)
-    found = {}
+    found: dict[str, Evaluated] = {}
     for name, policy in zip(names, args.policies, strict=True):
         reader = load_policy_reader(policy, args.base, sampling)
         found[name] = evaluate(args.log, played, reader, name, args.clip, args.micro_tokens)

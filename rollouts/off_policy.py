@@ -135,12 +135,6 @@ def largest_share(log_weight: np.ndarray) -> float:
     return float(1 / np.exp(log_weight - log_weight.max()).sum())
 
 
-def mean_weight(log_weight: np.ndarray) -> float:
-    """The mean weight, whose expectation is 1 where mu is what played. log_weight float [N]."""
-    with np.errstate(over="ignore"):
-        return float(np.exp(log_weight).mean())
-
-
 def _by_task(x: np.ndarray, task: np.ndarray) -> np.ndarray:
     """Sums over the episodes of each task: [N, ...] -> [G, ...], tasks in the order of their numbers."""
     place = np.unique(task, return_inverse=True)[1]

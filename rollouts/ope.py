@@ -39,7 +39,6 @@ from rollouts.off_policy import (
     Sums,
     effective_size,
     largest_share,
-    mean_weight,
     per_decision,
     whole,
 )
@@ -72,8 +71,8 @@ class Evaluated:
     """What the log says of one policy."""
 
     estimates: dict[str, Estimate]
-    mean_weight: float
-    """of the episodes' weights; 1 is expected"""
+    mean_weight: Estimate
+    """of the episodes' weights; 1 is expected, and more of a policy that was trained on them"""
     effective: float
     """episodes of equal weight that would vary as little"""
     largest: float
@@ -81,7 +80,7 @@ class Evaluated:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict."""
-        sizes = {name: getattr(self, name) for name in ("mean_weight", "effective", "largest")}
+        sizes = {"mean_weight": self.mean_weight.to_json(), "effective": self.effective, "largest": self.largest}
         return sizes | {"estimates": {name: estimate.to_json() for name, estimate in self.estimates.items()}}
 
 
@@ -153,9 +152,12 @@ def _evaluated(
     if critic is not None:
         statistics["V of its critic"] = Sums.of(np.zeros((len(tasks), 1)), critic[:, None], tasks).plain
     log_weight = decisions.log_weights(clip)[:, -1]
+    statistics["weight"] = Sums.of(log_weight[:, None], np.ones((len(tasks), 1)), tasks).plain
+    found = _drawn(statistics, len(plain.episodes))
+    weight = found.pop("weight")
     return Evaluated(
-        _drawn(statistics, len(plain.episodes)) | ({"FQE": Estimate(fitted.mean, fitted.draws)} if fitted else {}),
-        mean_weight(log_weight),
+        found | ({"FQE": Estimate(fitted.mean, fitted.draws)} if fitted else {}),
+        weight,
         effective_size(log_weight),
         largest_share(log_weight),
     )
@@ -210,6 +212,12 @@ def print_evaluated(found: Mapping[str, Evaluated], own: Estimate, episodes: int
                 picked.add_row(estimator, escape(choice[0]), f"{choice[1]:.0%}")
         console.print(picked)
     for name, each in found.items():
+        if percentiles(each.mean_weight.drawn)[0] > 1:
+            console.print(
+                f"{escape(name)} finds these episodes likelier than chance allows: it was trained on them, or another model played "
+                "them. What is said of it is too good",
+                highlight=False,
+            )
         if each.effective < FEW * episodes:
             console.print(
                 f"{escape(name)} is far from the policy that played: its weights say as much as {each.effective:.0f} of {episodes} "
@@ -225,7 +233,7 @@ def _shown(estimate: Estimate, sign: str = "") -> str:
 
 def _weights(found: Evaluated, episodes: int) -> str:
     return (
-        f"weights: mean {found.mean_weight:.3f}; as much as {found.effective:.0f} of {episodes} episodes; "
+        f"weights: mean {_shown(found.mean_weight)}; as much as {found.effective:.0f} of {episodes} episodes; "
         f"largest {found.largest:.1%}"
     )
 

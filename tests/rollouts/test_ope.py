@@ -21,7 +21,7 @@ from agents.prompt import Prompt
 from rollouts.behaviour import read_played
 from rollouts.collect import collect_log
 from rollouts.likelihood import PolicyReader
-from rollouts.ope import Args, Estimate, Evaluated, best, evaluate, main
+from rollouts.ope import Args, Estimate, Evaluated, best, evaluate, main, print_evaluated
 from rollouts.resolve import short_names
 from rollouts.trajectory import End, Header, Trajectory
 from tests.rollouts.logs import lines, write
@@ -94,11 +94,20 @@ def test_the_estimate_is_of_the_policy_that_is_asked_for(
 
 def test_the_better_policy_is_picked_with_the_share_of_draws() -> None:
     def policy(value: float, drawn: list[float]) -> Evaluated:
-        return Evaluated({"IS": Estimate(value, np.array(drawn))}, 1.0, 4.0, 0.25)
+        return Evaluated({"IS": Estimate(value, np.array(drawn))}, Estimate(1.0, np.ones(4)), 4.0, 0.25)
 
     found = {"a": policy(0.5, [0.4, 0.6, 0.5, 0.5]), "b": policy(0.7, [0.6, 0.5, 0.8, 0.7])}
     assert best(found, "IS") == ("b", 0.75)
     assert best(found, "FQE") is None
+
+
+def test_a_policy_that_finds_the_log_too_likely_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    estimates = {"IS": Estimate(0.5, np.full(4, 0.5))}
+    fair, trained = (Evaluated(estimates, Estimate(w, np.full(4, w)), 4.0, 0.25) for w in (1.0, 1.5))
+    print_evaluated({"fair": fair, "trained": trained}, estimates["IS"], 4)
+    said = capsys.readouterr().out
+    assert "trained finds these episodes likelier" in said
+    assert "fair finds" not in said
 
 
 def test_the_command_says_and_writes_it(

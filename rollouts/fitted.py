@@ -1,4 +1,4 @@
-"""Fitted Q evaluation (Le, Voloshin and Yue 2019, algorithm 3) with a linear head on given features.
+"""Fitted Q evaluation (Le, Voloshin and Yue 2019) with a linear head on given features.
 
 Each round fits the head to what the one before says of the next state:
 

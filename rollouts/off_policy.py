@@ -7,7 +7,7 @@ and the weights w_t = rho_0 ... rho_t of n episodes (nothing is discounted):
     WIS     sum_i w_T G / sum_i w_T                                            the same, self-normalised
     PDIS    1/n sum_i sum_t w_t r_t                                            the same, per decision
     PDWIS   sum_t (sum_i w_t r_t / sum_i w_t)                                  the consistent one of Thomas 2015
-    DR      1/n sum_i [V(s_0) + sum_t w_t (r_t + V(s_t+1) - Q(s_t, a_t))]      Jiang and Li 2016, eq. 10, written out
+    DR      1/n sum_i [V(s_0) + sum_t w_t (r_t + V(s_t+1) - Q(s_t, a_t))]      Jiang and Li 2016, written out
     WDR     1/n sum_i V(s_0) + sum_t (sum_i w_t (r_t + V(s_t+1) - Q(s_t, a_t)) / sum_i w_t)     Thomas and Brunskill 2016
 
 So PDIS and PDWIS are DR and WDR without V, IS and WIS those of whole episodes as one decision. An episode that is over keeps its

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -121,6 +121,20 @@ def mean_interval(values: Sequence[float], groups: Sequence[Hashable] | None = N
     error = math.sqrt(float(np.square(sums).sum()) * len(index) / (len(index) - 1)) / len(x)
     half = student(len(index) - 1) * error
     return mean, mean - half, mean + half
+
+
+def redrawn(groups: int, draws: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:
+    """How often each of the groups is taken where as many are drawn with replacement, so many times; each float [groups]."""
+    rng = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield np.bincount(rng.integers(groups, size=groups), minlength=groups).astype(float)
+
+
+def percentiles(drawn: np.ndarray) -> tuple[float, float]:
+    """The 95% percentile interval of a statistic's draws, float [draws]; those that are NaN have no say."""
+    there = drawn[~np.isnan(drawn)]
+    low, high = np.quantile(there, [0.025, 0.975]) if len(there) else (math.nan, math.nan)
+    return float(low), float(high)
 
 
 def mcnemar(gained: int, lost: int) -> float:

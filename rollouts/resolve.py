@@ -77,6 +77,22 @@ def run_checkpoint(path: str | Path) -> Path:
     return folder
 
 
+def short_names(paths: Sequence[str]) -> list[str]:
+    """As many of each path's last parts as tell them all apart.
+
+    Raises:
+        ValueError: one is given twice.
+    """
+    if twice := [path for index, path in enumerate(paths) if path in paths[:index]]:
+        raise ValueError(f"{twice[0]} is given twice: give each once")
+    parts = [Path(path).parts for path in paths]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(each[-depth:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(paths)
+
+
 class LoggedEpisodes(Mapping[tuple[str, int], list[Turn]]):
     """The turns of a log's episodes by (task, seed), read from the log when they are asked for; without those that failed.
 

@@ -141,7 +141,7 @@ class Agent(ABC):
         """The same episode so far, to try something else in, with another random stream."""
         return History(history.task, seed, [replace(turn) for turn in history.turns])
 
-    def forget(self, history: History) -> None:
+    def release(self, history: History) -> None:
         """Free what is kept of a history that may be gone on from much later, or never; nothing said is lost."""
         del history
 

@@ -109,8 +109,8 @@ class LMAgent(TokenAgent):
             found.memory["row"] = Row(_stream(found), tokens=list(row.tokens))
         return found
 
-    def forget(self, history: History) -> None:
-        """As `Agent.forget`: its row in the cache, which is fed again when it is gone on from."""
+    def release(self, history: History) -> None:
+        """As `Agent.release`: its row in the cache, which is fed again when it is gone on from."""
         history.memory.pop("row", None)
 
     def row(self, history: History) -> Row:

@@ -312,13 +312,13 @@ class TreeSearch(Planner):
             for (_, node), new in zip(growing, paths, strict=True):
                 _expand(node, new)
                 for path in new:  # a tree has more nodes than a cache has room for
-                    self._forget(path.history)
+                    self._release(path.history)
         return [_best(root) for root in roots]
 
-    def _forget(self, history: History) -> None:
-        self.agent.forget(history)
+    def _release(self, history: History) -> None:
+        self.agent.release(history)
         if self.value:
-            self.value.forget(history)
+            self.value.release(history)
 
 
 def _expand(node: Node[Path], paths: Sequence[Path]) -> None:

@@ -28,8 +28,8 @@ class Value(ABC):
     def __call__(self, histories: Sequence[History]) -> list[float]:
         """V after the last action of each history; larger is better, of histories of one task at least."""
 
-    def forget(self, history: History) -> None:
-        """As `agents.agent.Agent.forget`."""
+    def release(self, history: History) -> None:
+        """As `agents.agent.Agent.release`."""
         del history
 
 
@@ -61,7 +61,7 @@ class CriticValue(Value):
         self.rows.feed_all([row for row in rows if row.tokens[-1] != self.prompt.closer])
         return [_known(row.reached) for row in rows]
 
-    def forget(self, history: History) -> None:
+    def release(self, history: History) -> None:
         """As `Value`."""
         history.memory.pop(self._memory, None)
 

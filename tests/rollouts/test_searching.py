@@ -138,7 +138,7 @@ def test_a_tree_keeps_none_of_its_nodes_in_the_cache(run: Path) -> None:
         found, _ = searching_agent(str(run), sampling, search, MATH)
         assert isinstance(found, TreeSearch) and isinstance(found.agent, LMAgent)
         if keep:
-            found._forget = lambda history: None  # type: ignore[method-assign]
+            found._release = lambda history: None  # type: ignore[method-assign]
         history = History("arithmetic-d2/train/000001", 0, [Turn("Tom has 3 cups and buys 4. How many?")])
         (action,) = found.act([history])
         return action.text, len([ref for ref in found.agent.sampler.rows.order if ref() is not None])

@@ -30,7 +30,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links that hold in the repository into links that hold on the site; one that leads nowhere is left for MkDocs to warn of."""
+    """Turn links of the repository into links of the site; of one that leads nowhere MkDocs warns."""
     here = page.file.src_uri
     source = next((root for root, name in PAGES.items() if name == here), f"docs/{here}")
 

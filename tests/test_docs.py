@@ -42,9 +42,7 @@ class Fetches(HTMLParser):
 def build(config: Path, out: Path) -> subprocess.CompletedProcess[str]:
     # The variable silences Material's notice of its own future, which is no warning of these pages.
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config), "--site-dir", str(out)]
-    return subprocess.run(
-        command, cwd=config.parent, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
-    )
+    return subprocess.run(command, cwd=config.parent, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

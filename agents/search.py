@@ -18,74 +18,23 @@ from __future__ import annotations
 
 import math
 import zlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
 
 from agents import mcts
-from agents.agent import Action, Agent, History, Segment, Turn, message
+from agents.agent import Action, Agent, History, message
 from agents.mcts import Node
 from agents.values import Value
+from agents.worlds import Fate, World
 
 SPENT, PLAN = "tokens spent", "plan"
 """Keys of `History.memory`."""
 
 Votes = Callable[[str, Sequence[str]], Sequence[int | None]]
 """Task, responses -> for each the number of its answer, the same for the same answers; None where there is none."""
-
-
-class Fate(Enum):
-    """What an action leads to: a state to go on from, an end, or a limit."""
-
-    OPEN = "open"
-    OVER = "over"
-    CUT = "cut"
-
-
-class World(ABC):
-    """Says what comes after an action that is only tried."""
-
-    simulator: bool = True
-    """whether it asks the environment itself"""
-
-    @abstractmethod
-    def follow(self, before: History, after: History) -> Fate:
-        """Put the next turn behind the last action of `after`, which is `before` and that action, where it goes on.
-
-        Both may keep in their memories what the world needs.
-        """
-
-
-class TextWorld(World):
-    """A response that nothing answers to: it goes on until the agent closes it, or it holds what ends it.
-
-    Args:
-        segment: the rule that cuts a response into steps.
-        over: whether whole steps of a response end it (it has a final answer).
-        closer: the agent's token that closes a message, where it has one.
-        steps: the most of a response.
-    """
-
-    simulator = False
-
-    def __init__(self, segment: Segment, over: Callable[[str], bool], closer: int | None = None, steps: int = 20) -> None:
-        self.segment, self.over, self.closer, self.steps = segment, over, closer, steps
-
-    def follow(self, before: History, after: History) -> Fate:
-        """As `World`."""
-        action = after.turns[-1].action
-        assert action is not None
-        *whole, rest = self.segment(message(after))
-        closes = action.tokens[-1:] == (self.closer,) if action.tokens else bool(rest)
-        if closes or self.over("".join(whole)):
-            return Fate.OVER
-        if not action.closed or len(whole) >= self.steps:
-            return Fate.CUT
-        after.turns.append(Turn(""))
-        return Fate.OPEN
 
 
 class SearchAgent(Agent):

@@ -16,8 +16,9 @@ from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
-from agents.search import Beam, BestOf, SearchAgent, TextWorld, TreeSearch, Vote, World
+from agents.search import Beam, BestOf, SearchAgent, TreeSearch, Vote
 from agents.values import CriticValue, ImplicitValue, Value
+from agents.worlds import TextWorld, World
 from rollouts.credit import learnt_by_token
 from rollouts.resolve import resolve_agent, run_checkpoint
 from rollouts.simulate import SimulatedWorld

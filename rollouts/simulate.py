@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gymnasium as gym
 
 from agents.agent import History, Turn
-from agents.search import Fate, World
+from agents.worlds import Fate, World
 from rollouts.episodes import as_text
 
 SNAPSHOT = "snapshot"

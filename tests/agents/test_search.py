@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from agents.agent import Action, Agent, History, Turn, message
-from agents.search import Beam, BestOf, Fate, Planner, SearchAgent, TextWorld, TreeSearch, Vote
+from agents.search import Beam, BestOf, Planner, SearchAgent, TreeSearch, Vote
 from agents.values import Value
+from agents.worlds import Fate, TextWorld
 
 END = 0
 """The token that closes a response."""

@@ -8,7 +8,7 @@ import pytest
 import envs
 from agents.agent import Action, Agent, History, Turn
 from agents.scripted import ExpertAgent
-from agents.search import Fate
+from agents.worlds import Fate
 from rollouts.simulate import SimulatedWorld
 
 

@@ -11,7 +11,6 @@ most the one that it was writing: reading leaves it out and says so, appending c
 from __future__ import annotations
 
 import math
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -302,9 +301,3 @@ def _not_finite(index: int, step: Step) -> str:
     numbers += [("logps", logp) for logp in step.logps or ()]
     name, number = next((name, number) for name, number in numbers if number is not None and not math.isfinite(number))
     return f"expected a finite number, got {number} - at `$.steps[{index}].{name}`"
-
-
-if __name__ == "__main__":
-    from rollouts.reshape import main  # it imports this module
-
-    main(sys.argv[1:])

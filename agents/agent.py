@@ -31,7 +31,7 @@ class Action:
     closed: bool = True
     value: float | None = None
     """V of the state before it, where sampling read it"""
-    info: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict, hash=False)  # a dict has none
     """what whoever chose it has to say of that; goes into the log"""
 
 

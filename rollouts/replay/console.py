@@ -29,13 +29,15 @@ def interact(session: Session, keys: Keys, console: Console) -> None:
         warnings.simplefilter("ignore")  # an unfinished last line was said when the log was opened
         session.refresh = lambda: screen.update(frame(session, console.width, console.height))
         while not session.over:
-            session.refresh()
             _next(session, keys, console)
 
 
 def _next(session: Session, keys: Keys, console: Console) -> None:
+    """Show the session, and do what the next key asks for. Interrupted while it only shows and waits, it is left."""
     try:
-        key = keys.read()
+        session.refresh()
+        while (key := keys.read()) == "resize":
+            session.refresh()
     except KeyboardInterrupt:
         key = "ctrl+c"
     if console.width < LEAST[0] or console.height < LEAST[1]:

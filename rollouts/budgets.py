@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from agents.search import Votes
 from rollouts.estimates import best_of_k, pass_at_k, vote_of_k
 from rollouts.progress import console
 from rollouts.scores import Estimate, sampled_tokens, spent_tokens
@@ -57,10 +58,6 @@ class Samples:
         if search == "best-response":
             return best_of_k(self.values, self.solved, k)
         return vote_of_k(answers, self.solved, k, self.values if search == "value-vote" else None)
-
-
-Votes = Callable[[str, Sequence[str]], Sequence[int | None]]
-"""As `agents.search.Votes`."""
 
 
 def shared_curves(trajectories: Iterable[Trajectory], budgets: Sequence[int], votes: Votes | None) -> list[Point]:

@@ -14,7 +14,7 @@ from envs.hints import choose
 from rollouts.progress import console
 
 
-def run(command: Callable[[], None]) -> None:
+def run(command: Callable[[], object]) -> None:
     """Run a command; what a user can mend (a wrong name, file, value) is said in a line and exits with 2, without a traceback."""
     hf_logging.disable_progress_bar()  # a bar for each file of a checkpoint hides the bars that matter
     try:

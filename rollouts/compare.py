@@ -192,4 +192,4 @@ def main(args: Args) -> Comparison:
 
 
 if __name__ == "__main__":
-    run(lambda: (main(tyro.cli(Args)), None)[1])
+    run(lambda: main(tyro.cli(Args)))

@@ -82,10 +82,7 @@ def vote_of_k(
 def bootstrap(means: Sequence[float], seed: int = 0, draws: int = 10_000) -> tuple[float, float]:
     """The 95% percentile interval of the mean of tasks' means, over tasks drawn anew with replacement."""
     values = np.asarray(means, float)
-    rng = np.random.default_rng(seed)
-    drawn = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)])
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
+    return percentiles(np.array([count @ values / len(values) for count in redrawn(len(values), draws, seed)]))
 
 
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)

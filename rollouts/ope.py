@@ -306,4 +306,4 @@ def main(args: Args) -> dict[str, Evaluated]:
 
 
 if __name__ == "__main__":
-    run(lambda: (main(tyro.cli(Args)), None)[1])
+    run(lambda: main(tyro.cli(Args)))

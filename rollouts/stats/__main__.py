@@ -202,4 +202,4 @@ def main(args: Args) -> Survey:
 
 
 if __name__ == "__main__":
-    run(lambda: (main(tyro.cli(Args)), None)[1])
+    run(lambda: main(tyro.cli(Args)))

@@ -6,6 +6,7 @@ last token of a step of reasoning that goes on, which is the state before the ne
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -108,6 +109,26 @@ class ImplicitValue(Value):
             agent, scores.logp - scores.ref_logp
         )
         return (self.beta * ratio.sum(1)).tolist()
+
+
+class LikelihoodValue(Value):
+    """How likely a history is to the agent that said it: the geometric mean of its tokens' probabilities, in (0, 1].
+
+    No judgement, but what one has to beat: the best of many by it is near what greedy decoding does, and a beam by it is the
+    classical beam search with its scores per token (Wu et al. 2016, arXiv 1609.08144, eq. 14 with alpha 1). What has no
+    log-probabilities counts for nothing; where nothing has any, the value is 1.
+    """
+
+    name = "likelihood"
+
+    def __call__(self, histories: Sequence[History]) -> list[float]:
+        """As `Value`."""
+        return [self._mean(history) for history in histories]
+
+    @staticmethod
+    def _mean(history: History) -> float:
+        logps = [logp for turn in history.turns if turn.action for logp in turn.action.logps or ()]
+        return math.exp(sum(logps) / len(logps)) if logps else 1.0
 
 
 def said(prompt: Prompt, history: History) -> list[int]:

@@ -17,7 +17,7 @@ from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
 from agents.search import Beam, BestOf, SearchAgent, TreeSearch, Vote
-from agents.values import CriticValue, ImplicitValue, Value
+from agents.values import CriticValue, ImplicitValue, LikelihoodValue, Value
 from agents.worlds import TextWorld, World
 from rollouts.credit import learnt_by_token
 from rollouts.resolve import resolve_agent, run_checkpoint
@@ -25,7 +25,7 @@ from rollouts.simulate import SimulatedWorld
 from rollouts.trajectory import Header
 
 Kind = Literal["none", "best-action", "best-response", "vote", "value-vote", "beam", "tree"]
-OWN, IMPLICIT = "own", "implicit"
+OWN, IMPLICIT, LIKELIHOOD = "own", "implicit", "likelihood"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class SearchArgs:
     iterations: int = 16
     """tree: expansions before an action is chosen"""
     value: str = OWN
-    """whose V: own (the agent's critic), implicit (the agent's log-ratio to its reference), or another checkpoint (RUN/value)"""
+    """whose V: own (the agent's critic), another checkpoint (RUN/value), implicit (the agent's log-ratio to its reference), or
+    likelihood (how probable the agent itself finds what it says, per token; no critic is needed)"""
     reference: str | None = None
     """implicit: the model that the agent's training started from (RUN/sft)"""
     budget: int | None = None
@@ -120,6 +121,8 @@ def _valued(name: str, agent: LMAgent, search: SearchArgs, base: str | None) -> 
     if search.search == "vote":
         return agent, None
     own = run_checkpoint(name)
+    if search.value == LIKELIHOOD:
+        return agent, LikelihoodValue()
     if search.value == IMPLICIT:
         return agent, _implicit(own, agent, search, base)
     source = own if search.value == OWN else run_checkpoint(search.value)

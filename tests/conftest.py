@@ -15,6 +15,10 @@ import envs
 from agents import tiny
 from envs.alfworld.games import TASK_TYPES
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: none has a second one for torch
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start
+
 settings.register_profile("any machine", deadline=None)  # how long a test takes says nothing of the code
 settings.load_profile("any machine")
 

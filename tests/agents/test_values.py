@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -11,7 +13,7 @@ from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
-from agents.values import CriticValue, ImplicitValue, Value
+from agents.values import CriticValue, ImplicitValue, LikelihoodValue, Value
 
 PROBLEM = "Ana has 3 apples and buys 4 more. How many apples does she have now?"
 
@@ -97,6 +99,16 @@ def test_the_implicit_value_is_the_log_ratio(small_lm: LlamaForCausalLM, tokeniz
             logp = model.reference(torch.tensor([tokens])).logits.log_softmax(-1)[0, :-1]
         said = logp.gather(-1, torch.tensor(tokens[1:])[:, None])[-len(action.tokens) :, 0].sum().item()
         assert one == pytest.approx(0.5 * (sum(action.logps) - said), abs=1e-4)
+
+
+def test_the_likelihood_is_the_geometric_mean_over_all_that_was_said() -> None:
+    """The cube root of 1/2 * 1/4 * 1 is 1/2; an action without tokens says nothing of its probability."""
+    spoken = Turn(PROBLEM, action=Action("3 + 4", (5, 6), (math.log(1 / 2), math.log(1 / 4))))
+    ended = Turn("", action=Action("= 7", (7,), (0.0,)))
+    silent = Turn("", action=Action("look"))
+    value = LikelihoodValue()
+    assert value([History("task", 0, [spoken, silent, ended, Turn("")])]) == pytest.approx([1 / 2])
+    assert value([History("task", 0, [silent])]) == [1.0]
 
 
 def test_what_has_no_value_is_refused(small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -160,3 +161,15 @@ def test_commonsense_is_searched(run: Path, tmp_path: Path, search: str) -> None
     )
     evaluate(args)
     assert all(t.steps[0].info["search"]["candidates"] for t in read(args.log or "").trajectories)
+
+
+def test_likelihood_needs_no_critic_and_picks_the_likeliest(
+    tmp_path: Path, small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """The chosen response's tokens have the largest geometric mean of all that were tried."""
+    folder = saved(tmp_path / "sft", ActorCritic(small_lm), tokenizer, method="sft")
+    agent, _ = searching_agent(str(folder), SAMPLING, SearchArgs(search="best-response", value="likelihood"), MATH)
+    (action,) = agent.act([History("arithmetic-d2/train/000001", 0, [Turn("Tom has 3 cups and buys 4. How many?")])])
+    tried = [candidate["value"] for candidate in action.info["search"]["candidates"]]
+    assert len(tried) == 4
+    assert action.logps and math.exp(sum(action.logps) / len(action.logps)) == pytest.approx(max(tried))

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from agents.cached import CachedRow, RowCache
-from agents.draw import Sampling, draw
+from agents.draw import draw
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 
 
 @dataclass(eq=False)

@@ -10,10 +10,10 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from agents.agent import Action, Agent, Engine, History
-from agents.draw import Sampling
 from agents.generate import Row, Sampler
 from agents.model import ActorCritic
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 
 
 class TokenAgent(Agent):

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import PreTrainedTokenizerBase
 
 from agents.agent import Action, Engine, History
-from agents.draw import Sampling
 from agents.lm import TokenAgent
+from agents.sampling import Sampling
 
 if TYPE_CHECKING:
     from openai.types import Completion, CompletionChoice

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from algorithms.presets import Work
 from algorithms.train import train_args
-from rollouts.evaluate import write_json
+from rollouts.json_file import write_json
 from rollouts.progress import console
 from rollouts.resolve import env_maker
 from rollouts.searching import SearchArgs

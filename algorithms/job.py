@@ -32,7 +32,8 @@ from algorithms.validation import Validation
 from envs import ENVIRONMENTS
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
-from rollouts.resolve import parse_pairs, run_checkpoint
+from rollouts.resolve import parse_pairs
+from rollouts.runs import run_checkpoint
 from rollouts.trajectory import Header, records
 
 C = TypeVar("C")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import checkpoint
-from agents.draw import Sampling
+from agents.sampling import Sampling
 from algorithms.evaluation import evaluation_log, evaluation_rows, report, search_rows
 from algorithms.method import Method
 from algorithms.presets import Work
@@ -28,7 +28,7 @@ from algorithms.train import Start, held_out_tasks, start_of, train, train_args
 from algorithms.training import Training
 from algorithms.validation import Validation
 from rollouts.collect import collect_log
-from rollouts.evaluate import write_json
+from rollouts.json_file import write_json
 from rollouts.progress import console
 from rollouts.resolve import env_maker, resolve_agent
 from rollouts.searching import SearchArgs, searching_agent, unsearchable

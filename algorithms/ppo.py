@@ -29,9 +29,9 @@ from agents import checkpoint
 from agents.agent import History, Turn
 from agents.checkpoint import Loaded
 from agents.choices import ChoiceEncoder, Offer, View, listed
-from agents.draw import Sampling
 from agents.features import ChoicePolicy, ChoiceVecEnv, ChoiceView
 from agents.model import ActorCritic, CriticKind
+from agents.sampling import Sampling
 from agents.tiny import TinyConfig
 from algorithms.evaluation import evaluation_log, evaluation_rows, report
 from algorithms.faults import TrainingFault
@@ -44,8 +44,10 @@ from algorithms.train import scratch, train_args
 from algorithms.watch import JsonLines, Watch
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs, collect_log
+from rollouts.policies import Proposer, choice_agent, offering, placed, proposer_of
 from rollouts.progress import console
-from rollouts.resolve import Proposer, choice_agent, env_maker, offering, placed, proposer_of, resolve_agent, run_checkpoint
+from rollouts.resolve import env_maker, resolve_agent
+from rollouts.runs import run_checkpoint
 from rollouts.stats import print_summary
 from rollouts.trajectory import Header, Trajectory
 

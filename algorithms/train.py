@@ -25,7 +25,7 @@ from algorithms.store import RowStore, StoredRow
 from algorithms.training import Training
 from algorithms.validation import HeldOut, Validation
 from rollouts.progress import bar_columns, console
-from rollouts.resolve import run_checkpoint
+from rollouts.runs import run_checkpoint
 from rollouts.stored import StoredLog, survey
 from rollouts.trajectory import Log, Trajectory
 

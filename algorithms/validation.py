@@ -9,9 +9,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from rollouts.episodes import collect, episode_keys
 from rollouts.resolve import env_maker
 from rollouts.trajectory import End, Trajectory

@@ -27,13 +27,14 @@ from transformers import GenerationConfig
 from agents import checkpoint
 from agents.agent import Action, Agent, Engine, History
 from agents.checkpoint import Loaded
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 from benchmarks.machine import machine
 from rollouts.cli import run
 from rollouts.collect import collect, episode_keys
-from rollouts.resolve import env_maker, parse_pairs, placed
+from rollouts.policies import placed
+from rollouts.resolve import env_maker, parse_pairs
 
 
 class Padded(Agent):

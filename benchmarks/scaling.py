@@ -31,9 +31,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from agents import tiny
 from agents.checkpoint import Base, Loaded
-from agents.draw import Sampling
 from agents.generate import Row, Sampler
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from algorithms.job import leave
 from benchmarks.machine import machine
 from benchmarks.training import ours

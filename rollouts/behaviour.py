@@ -17,7 +17,7 @@ import numpy as np
 from rich.progress import Progress
 
 from agents.checkpoint import fingerprint
-from agents.draw import Sampling
+from agents.sampling import Sampling
 from rollouts.likelihood import PolicyReader
 from rollouts.progress import bar_columns, console
 from rollouts.trajectory import End, Header, LogError, Step, Trajectory, records

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from rollouts.behaviour import WINDOW
 from rollouts.cli import run
-from rollouts.evaluate import write_json
+from rollouts.json_file import write_json
 from rollouts.progress import bar_columns, console
 from rollouts.reading import Reader, StepReading, load_reader
 from rollouts.resolve import short_names

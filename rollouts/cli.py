@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tyro
 from rich.markup import escape
-from transformers.utils import logging as hf_logging
 
 from envs.hints import choose
 from rollouts.progress import console
@@ -16,7 +16,7 @@ from rollouts.progress import console
 
 def run(command: Callable[[], object]) -> None:
     """Run a command; what a user can mend (a wrong name, file, value) is said in a line and exits with 2, without a traceback."""
-    hf_logging.disable_progress_bar()  # a bar for each file of a checkpoint hides the bars that matter
+    _hide_bars_of_checkpoints()
     try:
         command()
     except (ValueError, LookupError, OSError, FloatingPointError) as error:
@@ -26,6 +26,13 @@ def run(command: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         console.print("stopped; what is in a log or a run directory is kept, and the same command goes on with it")
         sys.exit(130)
+
+
+def _hide_bars_of_checkpoints() -> None:
+    """A bar for each file of a checkpoint hides the bars that matter. Loads nothing: many commands need no model."""
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # for when transformers is imported
+    if "transformers.utils.logging" in sys.modules:
+        sys.modules["transformers.utils.logging"].disable_progress_bar()
 
 
 def run_format(argv: Sequence[str], prog: str, usage: str, formats: Mapping[str, tuple[type, Callable[[Any], object]]]) -> None:

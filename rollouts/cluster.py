@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from agents.draw import Sampling
+from agents.sampling import Sampling
 from rollouts.collect import Args
 from rollouts.episodes import EpisodeKey, Player, play
 from rollouts.progress import console

@@ -25,7 +25,7 @@ import msgspec
 import tyro
 
 from agents.agent import Agent
-from agents.draw import Sampling
+from agents.sampling import Sampling
 from agents.scripted import ReplayAgent
 from rollouts.cli import run
 from rollouts.episodes import Player, collect, episode_keys, logged_keys

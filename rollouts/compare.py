@@ -21,8 +21,8 @@ from rich.table import Table
 
 from rollouts.cli import run
 from rollouts.estimates import bootstrap, mcnemar
-from rollouts.evaluate import write_json
 from rollouts.index import LogIndex
+from rollouts.json_file import write_json
 from rollouts.progress import console
 from rollouts.stats import Difference, task_group
 from rollouts.trajectory import Trajectory

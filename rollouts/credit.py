@@ -38,7 +38,7 @@ from rollouts.encode import Encoded, Truncated, cut_by_length, encode
 from rollouts.line_writer import LineWriter, written_aside
 from rollouts.lines import lines
 from rollouts.progress import bar_columns, console
-from rollouts.resolve import run_checkpoint
+from rollouts.runs import run_checkpoint
 from rollouts.stats import auc
 from rollouts.trajectory import End, Header, LogError, Trajectory, log_files, records
 

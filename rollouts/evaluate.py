@@ -15,8 +15,6 @@ smaller one, the votes and pass@k are computed from the same samples; a search t
 
 from __future__ import annotations
 
-import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -29,10 +27,11 @@ from typing import Any, Literal
 import tyro
 
 from agents.agent import Agent
-from agents.draw import Sampling
+from agents.sampling import Sampling
 from rollouts.budgets import Point, played_curve, print_curves, shared_curves
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs, collect_log
+from rollouts.json_file import write_json
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent
 from rollouts.scores import Scores, print_scores
 from rollouts.searching import SearchArgs, searching_agent
@@ -223,14 +222,6 @@ def _write(args: Args, header: Header, found: dict[str, Any]) -> None:
         "model": header.model,
     }
     write_json(path, found | asked)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON aside, then rename, so that the file is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(aside, path)
 
 
 def main(args: Args) -> None:

@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from agents import checkpoint
-from agents.draw import Sampling, filtered
+from agents.draw import filtered
 from agents.logprob import CHUNK, token_log_probs
 from agents.model import ActorCritic
 from agents.packing import pack, packs
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 from rollouts.encode import Encoded, cut_by_length, encode
-from rollouts.resolve import run_checkpoint
+from rollouts.runs import run_checkpoint
 from rollouts.trajectory import Trajectory
 
 

@@ -26,12 +26,12 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from agents.draw import Sampling
+from agents.sampling import Sampling
 from rollouts.behaviour import WINDOW, Level, Played, episodes, read_played
 from rollouts.cli import run
 from rollouts.estimates import percentiles, redrawn
-from rollouts.evaluate import write_json
 from rollouts.fitted import BLOCKS, FittedValue, Transitions, fit_value
+from rollouts.json_file import write_json
 from rollouts.keys import digest
 from rollouts.likelihood import Likelihood, PolicyReader, load_policy_reader
 from rollouts.off_policy import (

@@ -27,8 +27,8 @@ from msgspec.structs import replace
 
 from agents.agent import Action, Agent
 from agents.choices import ChoiceAgent
-from agents.draw import Sampling
 from agents.lm import LMAgent
+from agents.sampling import Sampling
 from agents.scripted import ExpertAgent, ReplayAgent
 from envs.problem_env import ProblemEnv
 from rollouts.cli import run

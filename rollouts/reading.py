@@ -17,7 +17,7 @@ from agents import checkpoint
 from agents.model import ActorCritic
 from rollouts.credit import Critic, learnt_by_token, load_critic
 from rollouts.encode import Encoded, cut_by_length, encode
-from rollouts.resolve import run_checkpoint
+from rollouts.runs import run_checkpoint
 from rollouts.step_reading import StepReading
 from rollouts.trajectory import Trajectory
 

@@ -6,31 +6,24 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gymnasium as gym
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import envs
-from agents import checkpoint
 from agents.agent import Agent, Turn
-from agents.choices import ChoiceAgent, ChoiceEncoder, Offer, Proposals, View, listed
-from agents.draw import Sampling
-from agents.lm import LMAgent
-from agents.model import ActorCritic
-from agents.remote import RemoteAgent
+from agents.sampling import Sampling
 from agents.scripted import SCRIPTED, ReplayAgent
 from envs.hints import did_you_mean
-from envs.problem_env import segment
 from rollouts.episodes import logged_actions
 from rollouts.index import LogIndex
 from rollouts.keys import digest
 from rollouts.lines import CHUNK, is_log
+from rollouts.runs import run_checkpoint
 from rollouts.trajectory import End, Header, Trajectory, log_files, records
 
 A = TypeVar("A", bound=Agent)
@@ -66,15 +59,6 @@ def env_maker(env: str, env_args: dict[str, Any]) -> Callable[[], gym.Env]:
             raise ValueError(f"{env} {role} {space}, agents here read and write text: choose an environment of text, or wrap it")
     tried.close()
     return partial(envs.make, env, **env_args)
-
-
-def run_checkpoint(path: str | Path) -> Path:
-    """The checkpoint of a run directory (its `config.json` names the final stage), or the folder itself where it is one."""
-    folder = Path(path)
-    file = folder / "config.json"
-    if file.is_file() and "checkpoint" in (config := json.loads(file.read_text())):
-        return folder / config["checkpoint"]
-    return folder
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -130,7 +114,7 @@ def scripted_agent(name: str, arguments: Mapping[str, Any]) -> Agent:
     return _made(name, SCRIPTED[name], arguments)
 
 
-def remote_agent(url: str, sampling: Sampling, arguments: Mapping[str, Any]) -> RemoteAgent:
+def remote_agent(url: str, sampling: Sampling, arguments: Mapping[str, Any]) -> Agent:
     """An agent on a server. `arguments` are `RemoteAgent`'s, the tokenizer by name: by default the served model's, on the hub.
 
     Raises:
@@ -141,6 +125,9 @@ def remote_agent(url: str, sampling: Sampling, arguments: Mapping[str, Any]) -> 
     tokenizer = named.pop("tokenizer", named.get("model"))
     if tokenizer is None:
         raise ValueError(f"the prompt for {url} is made here: give --agent-args tokenizer=DIR (or the model's id on the hub)")
+    from agents import checkpoint  # torch, which scripted agents do without
+    from agents.remote import RemoteAgent
+
     make = partial(RemoteAgent, url, checkpoint.load_tokenizer(tokenizer), sampling=sampling)
     return _made(url, make, named)
 
@@ -154,66 +141,6 @@ def _made(name: str, make: Callable[..., A], arguments: Mapping[str, Any]) -> A:
     except TypeError as error:  # a number was wanted
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ValueError(f"cannot make the agent {name} with the arguments ({given}): {error}") from error
-
-
-@dataclass(frozen=True)
-class Proposer:
-    """The frozen model that proposed while a choice policy learnt: it must propose when that policy plays, too."""
-
-    model: str
-    """where it lies"""
-    fingerprint: str
-    segment: str | None = None
-    """the environment's rule that cuts its responses into steps"""
-
-
-def proposer_of(model: str, lm: PreTrainedModel, segment: str | None = None) -> Proposer:
-    """The proposer that `model` names and `lm` is. A folder is kept whole, to be found from anywhere; a hub id stays one."""
-    path = run_checkpoint(model)
-    return Proposer(str(path.resolve()) if path.exists() else str(path), checkpoint.fingerprint(lm), segment)
-
-
-def offering(view: View, proposer: Proposer | None = None, base: str | None = None) -> Offer:
-    """What a choice policy's states offer: what the environment lists, or a model's proposals.
-
-    `base` is where the base model of LoRA checkpoints lies now: the proposer's base, or the proposer itself.
-
-    Raises:
-        FileNotFoundError: the proposing model is gone.
-        ValueError: another model lies in its place, or there is none though the view has proposals.
-    """
-    if not view.proposals:
-        return listed
-    if proposer is None:
-        raise ValueError(f"proposals={view.proposals} need a model that proposes, and none is known")
-    try:
-        loaded = checkpoint.load_policy(proposer.model, base)
-    except FileNotFoundError:
-        if base is None:
-            raise
-        loaded = checkpoint.load_policy(base)
-    if (found := checkpoint.fingerprint(loaded.lm)) != proposer.fingerprint:
-        raise ValueError(
-            f"the policy learnt to choose among proposals of a model with fingerprint {proposer.fingerprint}, "
-            f"but {proposer.model} has {found}: put the very model back"
-        )
-    agent = LMAgent(placed(loaded.lm), loaded.tokenizer, Sampling(max_new_tokens=view.choice_tokens))
-    return Proposals(agent, view.proposals, partial(segment, rule=proposer.segment) if proposer.segment else None)
-
-
-def choice_agent(
-    model: ActorCritic, tokenizer: PreTrainedTokenizerBase, view: View, offer: Offer, sampling: Sampling, name: str
-) -> ChoiceAgent:
-    """A model that picks among what is offered. Raises ValueError for sampling settings that a choice has no use for."""
-    if sampling.top_p < 1 or sampling.top_k:
-        raise ValueError(f"{name} picks among whole texts: only --temperature applies, got {sampling}")
-    return ChoiceAgent(model, ChoiceEncoder(tokenizer, view), offer, sampling.temperature, name)
-
-
-def placed(lm: PreTrainedModel) -> ActorCritic:
-    """A model to act with, on the GPU where there is one."""
-    model = ActorCritic(lm)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _digest(log: str) -> str:
@@ -251,6 +178,9 @@ def resolve_agent(
     if name.startswith(("http://", "https://")):
         served = remote_agent(name, sampling, arguments or {})
         return served, Header("", served.name, sampling=asdict(sampling))
+    from agents import checkpoint  # torch, which scripted agents do without
+    from rollouts.policies import policy_agent
+
     path = name.removeprefix(CHOICES)
     try:
         loaded = checkpoint.load_policy(run_checkpoint(path), base)
@@ -258,12 +188,6 @@ def resolve_agent(
         near = get_close_matches(name, SCRIPTED, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise FileNotFoundError(f"no agent {name!r}: scripted agents are {', '.join(SCRIPTED)}{hint} ({error})") from error
-    model, called = placed(loaded.lm), (CHOICES if path != name else "") + Path(path).name
-    agent: Agent
-    if path != name or "view" in loaded.meta:
-        view, proposer = View(**loaded.meta.get("view", {})), loaded.meta.get("proposer")
-        offer = offering(view, Proposer(**proposer) if proposer else None, base)
-        agent = choice_agent(model, loaded.tokenizer, view, offer, sampling, called)
-    else:
-        agent = LMAgent(model, loaded.tokenizer, sampling, name=called)
+    choosing = path != name
+    agent = policy_agent(loaded, (CHOICES if choosing else "") + Path(path).name, sampling, choosing, base)
     return agent, Header("", agent.name, sampling=asdict(sampling), model=checkpoint.fingerprint(loaded.lm))

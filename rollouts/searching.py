@@ -12,15 +12,16 @@ import msgspec
 
 from agents import checkpoint
 from agents.agent import Agent, segment_of
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 from agents.search import Beam, BestOf, SearchAgent, TreeSearch, Vote
 from agents.values import CriticValue, ImplicitValue, LikelihoodValue, Value
 from agents.worlds import TextWorld, World
 from rollouts.credit import learnt_by_token
-from rollouts.resolve import resolve_agent, run_checkpoint
+from rollouts.resolve import resolve_agent
+from rollouts.runs import run_checkpoint
 from rollouts.simulate import SimulatedWorld
 from rollouts.trajectory import Header
 

@@ -25,8 +25,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from agents.agent import Agent
-from agents.draw import Sampling
 from agents.mcts import Search
+from agents.sampling import Sampling
 from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs
 from rollouts.episodes import episode_keys

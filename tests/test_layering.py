@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,10 @@ def imported_packages(path: Path) -> set[str]:
     return found & set(ALLOWED)
 
 
+LIGHT = ("collect", "compare", "convert", "export", "pack", "replay.__main__", "reshape", "stats.__main__")
+"""Commands that need no model, unless they are given one: loading torch takes many times as long as what they do."""
+
+
 @pytest.mark.parametrize("package", ALLOWED)
 def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
     files = sorted((ROOT / package).rglob("*.py"))
@@ -40,3 +46,20 @@ def test_every_package_is_listed_for_installation() -> None:
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     there = {".".join(path.parent.relative_to(ROOT).parts) for p in ALLOWED for path in (ROOT / p).rglob("__init__.py")}
     assert listed == there
+
+
+def test_commands_on_logs_load_no_model() -> None:
+    names = [f"rollouts.{name}" for name in LIGHT]
+    code = f"import sys, {', '.join(names)}; print(*sorted({{'torch', 'transformers'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_scripted_collection_loads_no_model(tmp_path: Path) -> None:
+    code = (
+        "import sys; from rollouts.collect import Args, main; from pathlib import Path; "
+        f"main(Args(env='math', agent='expert', episodes=2, out=Path({str(tmp_path / 'log.jsonl')!r}))); "
+        "print(*({'torch', 'transformers'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.split() == []

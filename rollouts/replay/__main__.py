@@ -127,7 +127,7 @@ def make_agent(args: Args, source: Source) -> Agent:
     name = args.agent or (str(source.run) if source.run else None)
     if name is None:
         raise ValueError("no agent to go on: start again with --agent RUN (or expert, random)")
-    from agents.draw import Sampling  # torch, which a log alone does without
+    from agents.sampling import Sampling
     from rollouts.resolve import env_maker, parse_pairs, resolve_agent
     from rollouts.searching import Kind, SearchArgs, searching_agent
 

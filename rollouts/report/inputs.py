@@ -11,7 +11,7 @@ from typing import Any
 
 from agents import checkpoint
 from rollouts.lines import is_log
-from rollouts.resolve import run_checkpoint
+from rollouts.runs import run_checkpoint
 from rollouts.trajectory import LogError
 
 METRICS = "-metrics.jsonl"

@@ -12,7 +12,7 @@ from rollouts.progress import bar_columns, console
 from rollouts.reading import Reader, StepReading, load_reader
 from rollouts.report.facts import Facts
 from rollouts.report.inputs import Inputs, LogFile, Run, reference_of
-from rollouts.resolve import run_checkpoint
+from rollouts.runs import run_checkpoint
 from rollouts.trajectory import Trajectory
 
 WINDOW = 64

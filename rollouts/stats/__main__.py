@@ -19,14 +19,13 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from rollouts.cli import run
-from rollouts.evaluate import write_json
+from rollouts.json_file import write_json
 from rollouts.progress import console
 from rollouts.stats.contamination import KINDS, Contamination
 from rollouts.stats.contents import Contents, Tasks
 from rollouts.stats.spread import QUANTILES, Spread
 from rollouts.stats.survey import Survey, go_through
 from rollouts.stats.texts import SHOWN, Texts
-from rollouts.stats.tokens import load_reader
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,11 @@ def main(args: Args) -> Survey:
     """
     if args.model is None and args.context is not None:
         raise ValueError("--context counts a model's tokens, the environment's among them: give --model, too")
-    reader = load_reader(args.model, args.context, args.base) if args.model else None
+    reader = None
+    if args.model:
+        from rollouts.stats.tokens import load_reader  # torch, which a log alone does without
+
+        reader = load_reader(args.model, args.context, args.base)
     found = go_through(args.log, reader, args.against, args.threshold)
     print_survey(found, args.show)
     if args.json:

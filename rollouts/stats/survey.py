@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
@@ -15,9 +15,11 @@ from rollouts.progress import bar_columns, console
 from rollouts.stats.contamination import Contamination, first_texts
 from rollouts.stats.contents import Contents, Tasks
 from rollouts.stats.texts import Texts
-from rollouts.stats.tokens import Reader, Tokens
 from rollouts.stored import StoredLog, survey
 from rollouts.trajectory import Header, Trajectory
+
+if TYPE_CHECKING:
+    from rollouts.stats.tokens import Reader, Tokens
 
 MUCH = 0.1
 """A share of the log above which what is counted there changes what is learnt."""
@@ -92,7 +94,11 @@ def go_through(path: Path, reader: Reader | None = None, against: tuple[str, ...
     others = [Contamination(name, first_texts(name, header), household, threshold) for name in against]
     contents = Contents()
     texts = Texts(reader.prompt.tokenizer.all_special_tokens if reader else ())
-    tokens = Tokens(reader) if reader else None
+    tokens = None
+    if reader:
+        from rollouts.stats.tokens import Tokens  # transformers, which a log alone does without
+
+        tokens = Tokens(reader)
     for episode in _counted(log):
         for part in (contents, texts, *([tokens] if tokens else []), *others):
             part.add(episode)

@@ -9,7 +9,7 @@ from typing import Any
 from agents import checkpoint
 from agents.prompt import Prompt
 from rollouts.encode import logged_turns, misread
-from rollouts.resolve import run_checkpoint
+from rollouts.runs import run_checkpoint
 from rollouts.stats.spread import Spread
 from rollouts.stats.texts import SHOWN
 from rollouts.trajectory import Trajectory

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import draw as module
-from agents.draw import BLOCK, Sampling, draw, filtered, inverse_cdf
+from agents.draw import BLOCK, draw, filtered, inverse_cdf
+from agents.sampling import Sampling
 
 
 @pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf])

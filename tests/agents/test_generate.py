@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from agents.draw import Sampling
 from agents.generate import Row, Sampler
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 
 EOS = 1
 

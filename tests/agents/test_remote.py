@@ -23,11 +23,11 @@ import envs
 from agents import checkpoint
 from agents.agent import Action, History, Turn
 from agents.checkpoint import Base
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
 from agents.remote import RemoteAgent
+from agents.sampling import Sampling
 from rollouts.collect import collect_log
 from rollouts.episodes import collect, episode_keys
 from rollouts.resolve import resolve_agent

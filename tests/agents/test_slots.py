@@ -11,9 +11,9 @@ import transformers
 from transformers import PreTrainedModel
 
 from agents import slots
-from agents.draw import Sampling
 from agents.generate import Row, Sampler
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from agents.slots import Layout, SlotCache
 
 EOS = 1

@@ -9,10 +9,10 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.agent import Action, History, Turn
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 from agents.values import CriticValue, ImplicitValue, LikelihoodValue, Value
 
 PROBLEM = "Ana has 3 apples and buys 4 more. How many apples does she have now?"

@@ -16,11 +16,11 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 import envs
 from agents.agent import Action, Agent, History
 from agents.choices import ChoiceEncoder, Offer, View, listed
-from agents.draw import Sampling
 from agents.features import ChoicePolicy, ChoiceVecEnv, ChoiceView
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 from agents.scripted import ExpertAgent, RandomAgent
 from agents.search import BestOf, Vote
 from agents.values import CriticValue

@@ -19,9 +19,9 @@ from accelerate.state import AcceleratorState
 from torch.distributed.tensor import DTensor
 
 from agents import checkpoint, generate
-from agents.draw import Sampling
 from agents.generate import Sampler
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from algorithms import kto, oreo, value
 from algorithms.batch import Row
 from algorithms.faults import TrainingFault

@@ -21,16 +21,17 @@ from agents import checkpoint
 from agents.agent import Action, History
 from agents.checkpoint import Base, Loaded
 from agents.choices import ChoiceAgent, ChoiceEncoder, View, listed, score_choices
-from agents.draw import Sampling
 from agents.features import ChoiceView
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from algorithms.faults import TrainingFault
 from algorithms.ppo import Config, Trainer, choice_envs, main, parse
 from algorithms.watch import JsonLines
 from envs.math_reason.env import MathReasonEnv
 from envs.text import UnicodeText
 from rollouts.episodes import EpisodeKey, collect
-from rollouts.resolve import Proposer, offering, proposer_of, resolve_agent
+from rollouts.policies import Proposer, offering, proposer_of
+from rollouts.resolve import resolve_agent
 from rollouts.trajectory import End, Trajectory, read
 
 VIEW = View(per_token=True, max_tokens=96, max_choices=3, choice_tokens=12)

@@ -7,9 +7,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.agent import History, Turn
 from agents.checkpoint import Base, Loaded
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from benchmarks.sampling import Clocked, Padded
 from rollouts.episodes import collect, episode_keys
 from rollouts.resolve import env_maker

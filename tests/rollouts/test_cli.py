@@ -1,5 +1,8 @@
 """What a command's user sees when it fails or is stopped."""
 
+import subprocess
+import sys
+
 import pytest
 
 from algorithms.faults import TrainingFault
@@ -44,3 +47,16 @@ def test_ctrl_c_says_that_the_same_command_goes_on(capsys):
     assert end.value.code == 130
     shown = capsys.readouterr()
     assert "the same command goes on" in " ".join((shown.out + shown.err).split())
+
+
+@pytest.mark.parametrize("first", ["", "import transformers.utils.logging; "])
+def test_a_command_that_loads_a_checkpoint_shows_no_bar_of_its_files(first: str) -> None:
+    code = (
+        f"{first}from rollouts.cli import run\n"
+        "def command():\n"
+        "    from transformers.utils.logging import is_progress_bar_enabled\n"
+        "    print(is_progress_bar_enabled())\n"
+        "run(command)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -12,8 +12,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import checkpoint
 from agents.checkpoint import Base
-from agents.draw import Sampling
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from rollouts.collect import Args, collect_log, main, player
 from rollouts.resolve import resolve_agent
 from rollouts.trajectory import read

@@ -17,10 +17,10 @@ import envs
 from agents import checkpoint
 from agents.agent import Action, Agent, Engine, History
 from agents.checkpoint import Base
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 from agents.scripted import ExpertAgent
 from rollouts.collect import collect_log
 from rollouts.episodes import EpisodeKey, collect, episode_keys

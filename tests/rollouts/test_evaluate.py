@@ -12,8 +12,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import checkpoint
 from agents.checkpoint import Base
-from agents.draw import Sampling
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from rollouts.evaluate import Args, Decoding, curves, evaluate
 from rollouts.searching import SearchArgs
 from rollouts.trajectory import read

@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agents.draw import Sampling, filtered
+from agents.draw import filtered
 from agents.model import ActorCritic
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 from rollouts.encode import encode
 from rollouts.likelihood import PolicyReader
 from rollouts.trajectory import End, Step, Trajectory

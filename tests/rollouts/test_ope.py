@@ -14,10 +14,10 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import checkpoint
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
 from agents.prompt import Prompt
+from agents.sampling import Sampling
 from rollouts.behaviour import read_played
 from rollouts.collect import collect_log
 from rollouts.likelihood import PolicyReader

@@ -16,9 +16,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import envs
 from agents.agent import Action, Agent, History, Turn
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from agents.scripted import ExpertAgent, RandomAgent, ReplayAgent, stream
 from rollouts.collect import collect_log
 from rollouts.episodes import EpisodeKey, collect, episode_keys, logged_actions, play

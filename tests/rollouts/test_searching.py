@@ -16,9 +16,9 @@ import envs
 from agents import checkpoint
 from agents.agent import History, Turn
 from agents.checkpoint import Base
-from agents.draw import Sampling
 from agents.lm import LMAgent
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from agents.search import TreeSearch
 from rollouts.evaluate import Args, Decoding, evaluate
 from rollouts.searching import SearchArgs, searching_agent

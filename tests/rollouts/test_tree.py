@@ -18,11 +18,11 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 import envs
 from agents.agent import Action, Agent, Engine, History
 from agents.choices import ChoiceAgent, ChoiceEncoder
-from agents.draw import Sampling
 from agents.generate import Row
 from agents.lm import LMAgent
 from agents.mcts import Node, Search, draw, select, tail, values
 from agents.model import ActorCritic
+from agents.sampling import Sampling
 from agents.scripted import ExpertAgent, RandomAgent, ReplayAgent, stream
 from envs.alfworld.env import AlfWorldEnv
 from rollouts.episodes import EpisodeKey, episode_keys

@@ -8,10 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
+from rollouts.considered import considered
 from rollouts.replay.lines import bar, colour, coloured, digits, number, one_line, visible, wrapped
 from rollouts.replay.session import Heat, Session
 from rollouts.replay.shown import Shown
-from rollouts.replay.values import FELL, considered
+from rollouts.replay.values import FELL
 from rollouts.step_reading import StepReading
 from rollouts.trajectory import End
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -21,14 +22,15 @@ class Candidate:
 
 
 def considered(trajectory: Trajectory) -> list[list[Candidate]]:
-    """The candidates of each step; none where nothing was searched. A response's are those of its first step."""
+    """The candidates of each step, best first; none where nothing was searched. A response's are those of its first step."""
     found: list[list[Candidate]] = []
     before: object = None
     for place, step in enumerate(trajectory.steps):
         search = step.info.get("search")
         listed = list(_candidates(search)) if step.observation or search != before else []
         chosen = _chosen([action for action, _ in listed], trajectory.steps[place:])
-        found.append([Candidate(*each, index == chosen) for index, each in enumerate(listed)])
+        candidates = [Candidate(*each, index == chosen) for index, each in enumerate(listed)]
+        found.append(sorted(candidates, key=lambda each: math.inf if each.value is None else -each.value))
         before = search
     return found
 

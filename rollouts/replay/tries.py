@@ -64,6 +64,7 @@ class Tries:
         found = branch.record()
         place = next((i for i, each in enumerate(self.all) if each.branch is branch), len(self.all))
         reading = self.source.values.of(found)
+        reading = reading.open() if branch.open else reading
         shown = Shown(found, reading, f"branch {place + 1} at step {branch.at + 1}", origin.header, branch=branch)
         self.all[place : place + 1] = [shown]
         return shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -39,6 +39,10 @@ class Reading:
         """The largest fall of the value in one step: minus the smallest advantage; NaN where none is known."""
         known = [step.advantage for step in self.steps if step.advantage is not None]
         return -min(known) if known else math.nan
+
+    def open(self) -> Reading:
+        """The same of an episode that goes on: what its last step has brought is not known yet."""
+        return Reading([*self.steps[:-1], *(replace(last, advantage=None) for last in self.steps[-1:])], self.source)
 
     def falls(self) -> list[int]:
         """The steps at which the value fell (by more than `FELL`), or else the one at which it fell most."""

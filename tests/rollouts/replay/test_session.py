@@ -70,6 +70,14 @@ def test_a_typed_step_of_maths_is_a_whole_step(problems: Path) -> None:
     assert found.step == 1
 
 
+def test_what_the_last_step_brought_is_unknown_while_a_branch_goes_on(problems: Path) -> None:
+    """Not a fall from V to nothing, which is what the same steps would be at an end."""
+    found = typed(pressed(session(problems, Values(Falling(), "c")), "enter", "down", "t"), "So 1 + 1 = 2")
+    assert [step.advantage for step in found.episode.reading.steps] == [pytest.approx(-0.3), None]
+    typed(pressed(found, "t"), "#### 1")
+    assert [step.advantage for step in found.episode.reading.steps] == pytest.approx([-0.3, -0.3, -0.3])
+
+
 def test_a_branch_is_played_live_and_its_beginning_kept(games: Path) -> None:
     found = pressed(session(games), "enter", "down", "t")
     assert found.asking and "look" in found.asking.options

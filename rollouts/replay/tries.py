@@ -38,9 +38,12 @@ class Tries:
         steps = shown.trajectory.steps
         if shown.branch and step == len(steps):
             return shown.branch
-        key = (shown.trajectory.task, shown.trajectory.seed, *(each.action for each in steps[:step]))
+        key = (shown.header, shown.trajectory.task, shown.trajectory.seed, [each.action for each in steps[:step]])
         if self._state is None or self._state[0] != key:
-            self._state = key, self._new(shown, step)
+            made = self._new(shown, step)
+            if self._state:
+                self._state[1].episode.env.close()
+            self._state = key, made
         return self._state[1]
 
     def at(self, shown: Shown, step: int) -> Branch:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
+import msgspec
+
 from rollouts.considered import considered
 from rollouts.step_reading import StepReading
 from rollouts.trajectory import End, Trajectory
@@ -62,7 +64,7 @@ class Values:
 
     def __init__(self, reader: Reads | None = None, name: str = "") -> None:
         self.reader, self.name = reader, name
-        self._kept: dict[tuple[object, ...], Reading] = {}
+        self._kept: dict[bytes, Reading] = {}
 
     def of(self, trajectory: Trajectory) -> Reading:
         """The reading of one episode.
@@ -72,7 +74,7 @@ class Values:
         """
         if self.reader is None:
             return logged(trajectory)
-        key = (trajectory.task, trajectory.seed, trajectory.end, *(step.action for step in trajectory.steps))
+        key = msgspec.json.encode(trajectory)  # all of it: another log may have the same actions with other answers
         if key not in self._kept:
             if len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
 from agents.scripted import ExpertAgent
 from rollouts.compare import compare
+from rollouts.replay import verify as verify_module
 from rollouts.replay.keys import press
 from rollouts.replay.session import Heat, Screen, Session
 from rollouts.replay.values import Values
 from rollouts.replay.verify import verify
-from rollouts.trajectory import read, records
+from rollouts.trajectory import Header, read, records
 from tests.rollouts.logs import maths_log
 from tests.rollouts.replay.sessions import Falling, alfworld_log, episode, log, session
 
@@ -183,6 +185,21 @@ def test_a_branch_stands_beside_what_it_left(tmp_path: Path) -> None:
     found = typed(pressed(session(maths_log(tmp_path / "log.jsonl", 1)), "enter", "t"), "#### 1")
     assert pressed(found, "c").beside and found.beside
     assert found.beside.trajectory == found.source.log[0]
+
+
+def test_environments_that_were_only_looked_at_are_closed(games: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, closed = [], []
+
+    def environment(header: Header) -> gym.Env:
+        made.append(env := verify_module.environment(header))
+        monkeypatch.setattr(env, "close", lambda: closed.append(env))
+        return env
+
+    monkeypatch.setattr("rollouts.replay.tries.environment", environment)
+    found = pressed(session(games), "enter")
+    for step in (0, 1, 1, 2):
+        found.tries.state(found.episode, step)
+    assert (len(made), closed) == (3, made[:2])
 
 
 def test_nothing_to_compare_with(tmp_path: Path) -> None:

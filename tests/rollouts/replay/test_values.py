@@ -88,6 +88,13 @@ def test_a_critic_reads_an_episode_once() -> None:
     assert reader.calls == 2
 
 
+def test_the_same_actions_in_another_log_are_read_on_their_own() -> None:
+    """There they were answered by another reward: -0.9 where it was lost, 1 - 0.9 where it was won."""
+    values = Values(Falling(), "c")
+    lost, won = (values.of(episode("t", "aa", solved=solved)) for solved in (False, True))
+    assert [lost.steps[0].advantage, won.steps[0].advantage] == pytest.approx([-0.9, 0.1])
+
+
 @given(trajectories(least=1), plain)
 def test_any_log_can_be_read(trajectory: Trajectory, info: Any) -> None:
     trajectory = replace(trajectory, steps=(replace(trajectory.steps[0], info={"search": info}), *trajectory.steps[1:]))

@@ -88,7 +88,7 @@ class SearchAgent(Agent):
         texts: dict[str, float] = {}
         for fork, value in considered:
             texts.setdefault(_last(fork).text, value)
-        candidates = [{"action": text, "value": value} for text, value in texts.items()]
+        candidates = [{"action": text, "value": value if self.value else None} for text, value in texts.items()]
         found = {"by": self.name, "candidates": candidates, "tokens": self.spent(root)}
         return replace(action, info={**action.info, "search": found})
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, get_args
 
 import tyro
 
@@ -54,8 +54,8 @@ class Args:
     """who goes on with a branch: expert, random, a run's folder, a checkpoint, a server's URL; default: the run"""
     agent_args: tuple[str, ...] = ()
     """arguments of a scripted agent or one on a server, as KEY=VALUE"""
-    temperature: float = 0.0
-    """of that agent; 0 is greedy"""
+    temperature: float | None = None
+    """of that agent; default: 0, which is greedy, or with a search 1"""
     search: str = "none"
     """how that agent searches: best-action, best-response, vote, value-vote, beam or tree (see rollouts.evaluate)"""
     width: int = 4
@@ -74,13 +74,13 @@ class Args:
     """the episode of this task"""
     seed: int | None = None
     """with --task: the episode of this seed; default: the first one of the task"""
-    result: Literal["all", "won", "lost"] = "all"
+    result: Annotated[Result, tyro.conf.EnumChoicesFromValues] = Result.ALL
     """list all, won or lost episodes"""
     kind: str = ""
     """list one type of tasks"""
     steps: str = ""
     """list episodes with so many steps: 5, 5-, -9 or 5-9"""
-    order: Literal["log", "longest", "drop"] = "log"
+    order: Annotated[Order, tyro.conf.EnumChoicesFromValues] = Order.LOG
     """list as in the log, longest first, or largest value drop first"""
 
 
@@ -93,10 +93,12 @@ def main(args: Args) -> int:
     against = LogIndex(args.against) if args.against else None
     session = Session(source, Listing(source), Tries(source, partial(make_agent, args, source), args.branches), against)
     least, most = steps_range(args.steps)
-    session.listing.choose(Filter(Result(args.result), args.kind, least, most, Order(args.order)))
+    kind = args.kind and choose("kind of task", args.kind, session.listing.facts.kinds)
+    session.listing.choose(Filter(args.result, kind, least, most, args.order))
     number = _number(args, source)
     if number is not None:
-        session.show(session.opened(number))
+        session.listing.find(str(number))
+        session.enter()
     if args.plain or not (sys.stdin.isatty() and console.is_terminal) or console.is_dumb_terminal:
         _print(listed(session) if number is None else episode(session, shutil.get_terminal_size().columns))
         return 0
@@ -131,7 +133,7 @@ def make_agent(args: Args, source: Source) -> Agent:
     from rollouts.resolve import env_maker, parse_pairs, resolve_agent
     from rollouts.searching import Kind, SearchArgs, searching_agent
 
-    sampling = Sampling(temperature=args.temperature)
+    sampling = Sampling(temperature=float(args.search != "none") if args.temperature is None else args.temperature)
     if args.search == "none":
         return resolve_agent(name, sampling, args.base, parse_pairs(args.agent_args, "--agent-args"))[0]
     header = source.log.headers[0]
@@ -142,6 +144,8 @@ def make_agent(args: Args, source: Source) -> Agent:
 def _number(args: Args, source: Source) -> int | None:
     """The episode that was asked for by number or by task. Raises ValueError where there is none."""
     if args.task is None:
+        if args.seed is not None:
+            raise ValueError(f"--seed {args.seed} is of the episode that --task names: give both, or --episode NUMBER")
         if args.episode is not None and not 0 <= args.episode < len(source.log):
             raise ValueError(f"--episode {args.episode}: {source.log.path} has episodes 0 to {len(source.log) - 1}")
         return args.episode

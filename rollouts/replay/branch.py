@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +55,14 @@ class Branch:
     def type(self, text: str) -> None:
         """Play an action that a person typed; a step of reasoning gets the delimiter that ends it."""
         text += delimiter(segment_of(self.episode.env), text)
+        self.episode.history.memory.clear()  # an agent's prompt or plan so far would go on without this action
         self._play([Action(text, info={"branch": PERSON})])
 
     def go_on(self, agent: Agent) -> None:
         """Let an agent act once. Raises what the agent raises."""
         (action,) = agent.act([self.episode.history])
         parts = self.episode.cut(agent, action)
-        self._play([Action(p.text, p.tokens, p.logps, p.closed, p.value, {**p.info, "branch": agent.name}) for p in parts])
+        self._play([dataclasses.replace(part, info={**part.info, "branch": agent.name}) for part in parts])
 
     def _play(self, parts: list[Action]) -> None:
         self.episode.guard(lambda: self.episode.play(parts))

@@ -8,10 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
+from rollouts.considered import considered
 from rollouts.replay.lines import bar, colour, coloured, digits, number, one_line, visible, wrapped
 from rollouts.replay.session import Heat, Session
 from rollouts.replay.shown import Shown
-from rollouts.replay.values import FELL, considered
+from rollouts.replay.values import FELL
 from rollouts.step_reading import StepReading
 from rollouts.trajectory import End
 
@@ -136,11 +137,10 @@ def action_lines(reading: StepReading, action: str, heat: Heat, width: int) -> l
 
 
 def _candidates(shown: Shown, place: int, width: int) -> list[Text]:
-    """What a search considered, best first, with V behind each; * was chosen."""
-    found = sorted(considered(shown.trajectory)[place], key=lambda each: -(each.value if each.value is not None else -9e9))
+    """What a search considered, with V behind each; * was chosen."""
     return [
         Text(f"{'*' if each.chosen else ' '} {number(each.value, '+')}  {one_line(each.action)}", overflow="ellipsis")
-        for each in found
+        for each in considered(shown.trajectory)[place]
     ]
 
 

@@ -74,7 +74,7 @@ def steps_range(text: str) -> tuple[int, int | None]:
     """The range that is written: "5" -> (5, 5), "5-" -> (5, None), "-9" -> (0, 9), "5-9" -> (5, 9), "" -> (0, None).
 
     Raises:
-        ValueError: anything else.
+        ValueError: anything else, or a range that nothing is in.
     """
     found = re.fullmatch(r"(\d*)(-?)(\d*)", text.replace(" ", ""))
     if not found or (not found[2] and found[3]):
@@ -82,7 +82,10 @@ def steps_range(text: str) -> tuple[int, int | None]:
     least = int(found[1] or 0)
     if not found[2]:
         return (least, least) if found[1] else (0, None)
-    return least, int(found[3]) if found[3] else None
+    most = int(found[3]) if found[3] else None
+    if most is not None and most < least:
+        raise ValueError(f"steps {text!r}: no episode has {least} or more and {most} or fewer; wanted the smaller number first")
+    return least, most
 
 
 @dataclass

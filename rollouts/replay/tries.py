@@ -38,9 +38,12 @@ class Tries:
         steps = shown.trajectory.steps
         if shown.branch and step == len(steps):
             return shown.branch
-        key = (shown.trajectory.task, shown.trajectory.seed, *(each.action for each in steps[:step]))
+        key = (shown.header, shown.trajectory.task, shown.trajectory.seed, [each.action for each in steps[:step]])
         if self._state is None or self._state[0] != key:
-            self._state = key, self._new(shown, step)
+            made = self._new(shown, step)
+            if self._state:
+                self._state[1].episode.env.close()
+            self._state = key, made
         return self._state[1]
 
     def at(self, shown: Shown, step: int) -> Branch:
@@ -64,6 +67,7 @@ class Tries:
         found = branch.record()
         place = next((i for i, each in enumerate(self.all) if each.branch is branch), len(self.all))
         reading = self.source.values.of(found)
+        reading = reading.open() if branch.open else reading
         shown = Shown(found, reading, f"branch {place + 1} at step {branch.at + 1}", origin.header, branch=branch)
         self.all[place : place + 1] = [shown]
         return shown

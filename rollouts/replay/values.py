@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
+import msgspec
+
+from rollouts.considered import considered
 from rollouts.step_reading import StepReading
-from rollouts.trajectory import End, Step, Trajectory
+from rollouts.trajectory import End, Trajectory
 
 FELL = 0.1
 """A step fell where its advantage is below minus this."""
@@ -26,16 +29,6 @@ class Reads(Protocol):
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """What a search considered doing."""
-
-    action: str
-    value: float | None
-    """V behind it"""
-    chosen: bool
-
-
-@dataclass(frozen=True)
 class Reading:
     """The readings of an episode's steps, and whose they are."""
 
@@ -48,6 +41,10 @@ class Reading:
         """The largest fall of the value in one step: minus the smallest advantage; NaN where none is known."""
         known = [step.advantage for step in self.steps if step.advantage is not None]
         return -min(known) if known else math.nan
+
+    def open(self) -> Reading:
+        """The same of an episode that goes on: what its last step has brought is not known yet."""
+        return Reading([*self.steps[:-1], *(replace(last, advantage=None) for last in self.steps[-1:])], self.source)
 
     def falls(self) -> list[int]:
         """The steps at which the value fell (by more than `FELL`), or else the one at which it fell most."""
@@ -67,7 +64,7 @@ class Values:
 
     def __init__(self, reader: Reads | None = None, name: str = "") -> None:
         self.reader, self.name = reader, name
-        self._kept: dict[tuple[object, ...], Reading] = {}
+        self._kept: dict[bytes, Reading] = {}
 
     def of(self, trajectory: Trajectory) -> Reading:
         """The reading of one episode.
@@ -77,7 +74,7 @@ class Values:
         """
         if self.reader is None:
             return logged(trajectory)
-        key = (trajectory.task, trajectory.seed, trajectory.end, *(step.action for step in trajectory.steps))
+        key = msgspec.json.encode(trajectory)  # all of it: another log may have the same actions with other answers
         if key not in self._kept:
             if len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
@@ -93,11 +90,15 @@ class Values:
 
 
 def logged(trajectory: Trajectory) -> Reading:
-    """What the log says: `Step.value` and `Step.target`, else V behind the action that a search chose."""
+    """What the log says: `Step.value` and `Step.target`, else V behind the action that a search chose.
+
+    Behind a response that is several actions V is that of none of the states between them.
+    """
     if any(step.value is not None or step.target is not None for step in trajectory.steps):
         return Reading(_with_advantages(trajectory, [step.value for step in trajectory.steps]), "the log's values")
-    behind = [next((c.value for c in found if c.chosen), None) for found in considered(trajectory)]
-    if any(value is not None for value in behind):
+    chosen = [next((each for each in found if each.chosen), None) for found in considered(trajectory)]
+    behind = [c.value if c and c.action == step.action else None for c, step in zip(chosen, trajectory.steps, strict=True)]
+    if any(value is not None for value in behind[:-1]):
         return Reading(_with_advantages(trajectory, [None, *behind[:-1]]), "V behind what the search chose")
     return Reading([StepReading(texts=(step.action,)) for step in trajectory.steps], "")
 
@@ -112,26 +113,3 @@ def _with_advantages(trajectory: Trajectory, values: Sequence[float | None]) -> 
             advantage = (step.reward if ended else 0.0) + after - before
         found.append(StepReading((step.action,), () if before is None else (before,), (), before, advantage))
     return found
-
-
-def considered(trajectory: Trajectory) -> list[list[Candidate]]:
-    """What a search considered at each step, as the log says; nothing where none did."""
-    found, said = [], ""
-    for step in trajectory.steps:
-        said = step.action if step.observation else said + step.action
-        found.append(list(_candidates(step, said)))
-    return found
-
-
-def _candidates(step: Step, said: str) -> Iterator[Candidate]:
-    """A candidate is an action, or the whole response (`said` so far) that it was cut from; the first such one was chosen."""
-    search = step.info.get("search")
-    listed = search.get("candidates") if isinstance(search, dict) else None
-    chosen = False
-    for each in listed if isinstance(listed, list) else []:
-        if not isinstance(each, dict) or not isinstance(each.get("action"), str):
-            continue  # info is whatever the log's writer put there
-        action, value = each["action"], each.get("value")
-        own = not chosen and (action == step.action or action.startswith((step.action, said)))
-        chosen = chosen or own
-        yield Candidate(action, float(value) if isinstance(value, int | float) else None, own)

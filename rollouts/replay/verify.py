@@ -122,9 +122,11 @@ def verify_log(path: Path, console: Console) -> Verified:
     """Play every episode of a log again. Shows a bar.
 
     Raises:
-        LogError: as `rollouts.trajectory.read` and `verify`.
+        LogError: as `rollouts.trajectory.read` and `verify`, or nothing to play.
     """
     found, total = Verified(), len(LogIndex(path))
+    if not total:
+        raise LogError(f"{path} has a header and no episode yet: nothing to verify")
     with Progress(*bar_columns("verify", "{task.fields[true]} true"), console=console) as bar:
         task = bar.add_task("verify", total=total, true=0)
         for each in verify(records(path)):

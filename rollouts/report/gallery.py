@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from rollouts.considered import Candidate, considered
 from rollouts.report.readings import Read, ReadLog
 from rollouts.report.section import Section
-from rollouts.trajectory import Step
 
 SOLVED, UNSOLVED, FALL, SEARCHED = "Solved", "Not solved", "Largest fall of V in a step", "A search chose"
 """Why an episode is shown."""
@@ -37,15 +37,6 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Alternative:
-    """What a search considered, what it was worth, and whether it was taken."""
-
-    action: str
-    value: float
-    taken: bool
-
-
-@dataclass(frozen=True)
 class ShownStep:
     """A step as it is shown; numbers are None where nobody knows them."""
 
@@ -57,7 +48,7 @@ class ShownStep:
     advantage: float | None
     implicit: float | None
     """the policy's own advantage: beta times the log-ratio to the reference"""
-    alternatives: Sequence[Alternative]
+    alternatives: Sequence[Candidate]
 
 
 @dataclass(frozen=True)
@@ -105,7 +96,7 @@ def choose(logs: Sequence[ReadLog], each: int) -> list[tuple[str, ReadLog, Read]
     falling = sorted((given for given in everyone if fall(given[1]) > 0), key=lambda given: -fall(given[1]))
     kinds = (
         (FALL, falling),
-        (SEARCHED, [given for given in everyone if any(len(alternatives(step)) > 1 for step in given[1].episode.steps)]),
+        (SEARCHED, [given for given in everyone if any(len(found) > 1 for found in considered(given[1].episode))]),
         (SOLVED, [given for given in everyone if given[1].episode.success]),
         (UNSOLVED, [given for given in everyone if not given[1].episode.success]),
     )
@@ -131,21 +122,6 @@ def scales_of(reads: Sequence[Read]) -> Scales:
     moved += [abs(step.advantage) for read in reads for step in read.steps if step.advantage is not None and not step.values]
     ratios = [abs(ratio) for read in reads for step in read.steps for ratio in step.log_ratios]
     return Scales(*(max(LEAST_SCALE, float(np.quantile(found, 0.95))) if found else LEAST_SCALE for found in (moved, ratios)))
-
-
-def alternatives(step: Step, response: str = "") -> list[Alternative]:
-    """What a search considered, by the step's info; what is malformed is left out, for anybody may have written it.
-
-    `response` is what the agent wrote from this step on: a search among whole responses took that one.
-    """
-    search = step.info.get("search")
-    candidates = search.get("candidates") if isinstance(search, dict) else None
-    found = []
-    for candidate in candidates if isinstance(candidates, list) else []:
-        action, value = (candidate.get(name) for name in ("action", "value")) if isinstance(candidate, dict) else (None, None)
-        if isinstance(action, str) and isinstance(value, int | float):
-            found.append(Alternative(action, float(value), action in (step.action, response)))
-    return found
 
 
 def _in_turn(candidates: Sequence[tuple[ReadLog, Read]]) -> Iterator[tuple[ReadLog, Read]]:
@@ -189,23 +165,15 @@ def _shown(why: str, log: ReadLog, read: Read, scales: Scales) -> Shown:
 
 
 def _steps(log: ReadLog, read: Read, scales: Scales) -> Iterator[ShownStep]:
-    searched: object = None
-    for number, (step, reading, moved) in enumerate(zip(read.episode.steps, read.steps, changes(read), strict=True), 1):
+    told = zip(read.episode.steps, read.steps, changes(read), considered(read.episode), strict=True)
+    for number, (step, reading, moved, candidates) in enumerate(told, 1):
         if moved:
             ratios = reading.log_ratios or (None,) * len(moved)
             tokens = [_token(*given, scales) for given in zip(reading.texts, reading.values, moved, ratios, strict=True)]
         else:
             tokens = [_token(step.action, reading.value, reading.advantage, reading.implicit, scales)]
         implicit = None if log.beta is None or reading.implicit is None else log.beta * reading.implicit
-        # A search among whole responses left what it considered at each of their steps.
-        others = [] if step.info.get("search") == searched else alternatives(step, _response(read.episode.steps[number - 1 :]))
-        searched = step.info.get("search")
-        yield ShownStep(number, cut(step.observation), tokens, step.reward, reading.value, reading.advantage, implicit, others)
-
-
-def _response(steps: Sequence[Step]) -> str:
-    """What was written until the environment said something."""
-    return steps[0].action + "".join(step.action for step in takewhile(lambda step: not step.observation, steps[1:]))
+        yield ShownStep(number, cut(step.observation), tokens, step.reward, reading.value, reading.advantage, implicit, candidates)
 
 
 def _token(text: str, value: float | None, change: float | None, ratio: float | None, scales: Scales) -> Token:

@@ -168,6 +168,11 @@ def test_a_vote_counts_answers_and_a_value_vote_weighs_them() -> None:
     assert texts(Vote(Whole(), Written(WORTH), 4, votes).act([History("task", 0, [Turn("problem")])])) == ["1"]
 
 
+def test_a_vote_says_no_value_of_what_it_considered() -> None:
+    (said,) = Vote(Whole(), None, 4, votes).act([History("task", 0, [Turn("problem")])])
+    assert {each["value"] for each in said.info["search"]["candidates"]} == {None}
+
+
 def test_without_any_answer_the_first_response_is_given() -> None:
     agent = Vote(Whole(), None, 2, lambda task, responses: [None] * len(responses))
     assert texts(agent.act([History("task", 0, [Turn("problem")])])) == ["1"]

@@ -175,7 +175,7 @@ def test_a_pipe_gets_one_episode_whole(path: Path, arguments: tuple[str, ...]) -
     task = read(path).trajectories[0].task
     done = piped(path, *(task if each == "TASK" else each for each in arguments))
     assert done.returncode == 0, done.stderr
-    assert "number 1, 1 of 24  lost" in done.stdout and "#### 0.5" in done.stdout and "\x1b" not in done.stdout
+    assert "number 1, 2 of 24  lost" in done.stdout and "#### 0.5" in done.stdout and "\x1b" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,9 @@ def test_a_pipe_gets_one_episode_whole(path: Path, arguments: tuple[str, ...]) -
         (("--task", "none"), "has no episode of task 'none'"),
         (("--critic", "none"), "FileNotFoundError"),
         (("--steps", "many"), "such as 5, 5-, -9 or 5-9"),
+        (("--kind", "arithmetik"), "Did you mean 'arithmetic"),
+        (("--seed", "1"), "--seed 1 is of the episode that --task names"),
+        (("--result", "lost", "--episode", "0"), "none of the 12 listed episodes has '0'"),
     ],
 )
 def test_what_is_not_there_is_one_line(path: Path, arguments: tuple[str, ...], message: str) -> None:

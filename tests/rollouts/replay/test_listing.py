@@ -99,6 +99,7 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 @given(st.integers(0, 99), st.integers(0, 99))
 def test_ranges_of_steps(low: int, high: int) -> None:
+    low, high = sorted((low, high))
     assert [steps_range(text) for text in ("", f"{low}", f"{low}-", f"-{high}", f" {low} - {high} ")] == [
         (0, None),
         (low, low),
@@ -106,6 +107,11 @@ def test_ranges_of_steps(low: int, high: int) -> None:
         (0, high),
         (low, high),
     ]
+
+
+def test_a_range_that_nothing_is_in() -> None:
+    with pytest.raises(ValueError, match="the smaller number first"):
+        steps_range("9-5")
 
 
 @pytest.mark.parametrize("text", ["x", "5+", "1-2-3"])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
 from agents.scripted import ExpertAgent
 from rollouts.compare import compare
+from rollouts.replay import verify as verify_module
 from rollouts.replay.keys import press
 from rollouts.replay.session import Heat, Screen, Session
 from rollouts.replay.values import Values
 from rollouts.replay.verify import verify
-from rollouts.trajectory import read, records
+from rollouts.trajectory import Header, read, records
 from tests.rollouts.logs import maths_log
 from tests.rollouts.replay.sessions import Falling, alfworld_log, episode, log, session
 
@@ -68,6 +70,14 @@ def test_a_typed_step_of_maths_is_a_whole_step(problems: Path) -> None:
     found = typed(pressed(session(problems), "enter", "t"), "Let us see 1 + 1 = 2")
     assert found.episode.open and found.episode.trajectory.steps[0].action == "Let us see 1 + 1 = 2\n"
     assert found.step == 1
+
+
+def test_what_the_last_step_brought_is_unknown_while_a_branch_goes_on(problems: Path) -> None:
+    """Not a fall from V to nothing, which is what the same steps would be at an end."""
+    found = typed(pressed(session(problems, Values(Falling(), "c")), "enter", "down", "t"), "So 1 + 1 = 2")
+    assert [step.advantage for step in found.episode.reading.steps] == [pytest.approx(-0.3), None]
+    typed(pressed(found, "t"), "#### 1")
+    assert [step.advantage for step in found.episode.reading.steps] == pytest.approx([-0.3, -0.3, -0.3])
 
 
 def test_a_branch_is_played_live_and_its_beginning_kept(games: Path) -> None:
@@ -175,6 +185,21 @@ def test_a_branch_stands_beside_what_it_left(tmp_path: Path) -> None:
     found = typed(pressed(session(maths_log(tmp_path / "log.jsonl", 1)), "enter", "t"), "#### 1")
     assert pressed(found, "c").beside and found.beside
     assert found.beside.trajectory == found.source.log[0]
+
+
+def test_environments_that_were_only_looked_at_are_closed(games: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, closed = [], []
+
+    def environment(header: Header) -> gym.Env:
+        made.append(env := verify_module.environment(header))
+        monkeypatch.setattr(env, "close", lambda: closed.append(env))
+        return env
+
+    monkeypatch.setattr("rollouts.replay.tries.environment", environment)
+    found = pressed(session(games), "enter")
+    for step in (0, 1, 1, 2):
+        found.tries.state(found.episode, step)
+    assert (len(made), closed) == (3, made[:2])
 
 
 def test_nothing_to_compare_with(tmp_path: Path) -> None:

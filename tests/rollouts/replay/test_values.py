@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from msgspec.structs import replace
 
-from rollouts.replay.values import Candidate, Values, considered, logged
+from rollouts.replay.values import Values, logged
 from rollouts.trajectory import End, Step, Trajectory
 from tests.rollouts.logs import plain, trajectories
 from tests.rollouts.replay.sessions import Falling, episode
@@ -49,15 +49,16 @@ def test_values_behind_what_a_search_chose() -> None:
     assert "search" in found.source
 
 
-def test_a_chosen_response_is_known_by_its_steps() -> None:
-    info = search({"action": "other", "value": 0.1}, {"action": "a\nb\n", "value": 0.7})
-    steps = with_steps(Step("q", "a\n", 0.0, info=info), Step("", "b\n", 1.0, info=info))
-    assert considered(steps) == [[Candidate("other", 0.1, False), Candidate("a\nb\n", 0.7, True)]] * 2
+def test_a_value_behind_a_whole_response_is_none_of_its_steps() -> None:
+    """0.7 is V where the response ends, and nothing is known of the state between its two steps."""
+    chosen = search({"action": "a\nb\n", "value": 0.7})
+    found = logged(with_steps(Step("q", "a\n", 0.0, info=chosen), Step("", "b\n", 0.0)))
+    assert found.source == "" and [step.value for step in found.steps] == [None, None]
 
 
-@pytest.mark.parametrize("info", [{"search": 1}, {"search": {}}, search(3, {"action": 1}, {}), {"search": {"candidates": "x"}}])
-def test_another_programs_info_is_no_search(info: dict[str, Any]) -> None:
-    assert considered(with_steps(Step("", "a", 0.0, info=info))) == [[]]
+def test_a_search_without_values_gives_none() -> None:
+    found = logged(with_steps(Step("q", "a\n", 0.0, info=search({"action": "a\n", "value": None})), Step("", "b", 1.0)))
+    assert found.source == "" and math.isnan(found.drop)
 
 
 def test_no_values() -> None:
@@ -87,7 +88,14 @@ def test_a_critic_reads_an_episode_once() -> None:
     assert reader.calls == 2
 
 
+def test_the_same_actions_in_another_log_are_read_on_their_own() -> None:
+    """There they were answered by another reward: -0.9 where it was lost, 1 - 0.9 where it was won."""
+    values = Values(Falling(), "c")
+    lost, won = (values.of(episode("t", "aa", solved=solved)) for solved in (False, True))
+    assert [lost.steps[0].advantage, won.steps[0].advantage] == pytest.approx([-0.9, 0.1])
+
+
 @given(trajectories(least=1), plain)
 def test_any_log_can_be_read(trajectory: Trajectory, info: Any) -> None:
     trajectory = replace(trajectory, steps=(replace(trajectory.steps[0], info={"search": info}), *trajectory.steps[1:]))
-    assert len(logged(trajectory).steps) == len(considered(trajectory)) == len(trajectory.steps)
+    assert len(logged(trajectory).steps) == len(trajectory.steps)

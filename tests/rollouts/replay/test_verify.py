@@ -15,7 +15,7 @@ from rollouts.replay.__main__ import Args, main
 from rollouts.replay.verify import Divergence, verify, verify_log
 from rollouts.trajectory import End, Header, LogError, Step, Trajectory, read
 from tests.rollouts.logs import lines, maths_log, write
-from tests.rollouts.replay.sessions import alfworld_log
+from tests.rollouts.replay.sessions import alfworld_log, log
 
 ARGUMENTS = {"games": "generated", "difficulty": "small"}
 
@@ -129,6 +129,11 @@ def test_the_command_says_where_and_exits_with_1(tmp_path: Path, capsys: pytest.
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 of 2 episodes are true" in shown
     assert f"the first that diverges: {second.task}, seed 1, step 3, reward: logged 1.0, found 0.0" in shown
+
+
+def test_a_log_without_an_episode_is_not_called_true(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match="nothing to verify"):
+        verify_log(log(tmp_path / "log.jsonl"), console)
 
 
 def test_two_long_texts_are_shown_where_they_differ() -> None:

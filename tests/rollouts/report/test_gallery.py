@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +12,6 @@ from rollouts.report.gallery import (
     SEARCHED,
     SOLVED,
     UNSOLVED,
-    Alternative,
-    alternatives,
     changes,
     choose,
     fall,
@@ -59,26 +55,13 @@ def test_logs_are_shown_in_turn() -> None:
     assert [given.episode.task for _, _, given in choose([one, two], 3)] == ["a0", "b0", "a1"]
 
 
-def test_what_a_search_passed_over() -> None:
-    info = {"search": {"by": "beam", "candidates": [{"action": "x", "value": 0.1}, {"action": "y", "value": 1}]}}
-    assert alternatives(Step("", "x", 0.0, info=info)) == [Alternative("x", 0.1, True), Alternative("y", 1.0, False)]
-
-
-def test_a_response_that_a_search_took_is_marked_and_shown_once() -> None:
-    """Both steps carry what was considered for the two of them together."""
-    info = {"search": {"candidates": [{"action": "a\nb", "value": 0.4}, {"action": "a\nc", "value": 0.3}]}}
+def test_what_a_search_considered_is_shown_best_first() -> None:
+    info = {"search": {"candidates": [{"action": "c"}, {"action": "a\nc", "value": 0.3}, {"action": "a\nb", "value": 0.4}]}}
     steps = Step("q", "a\n", 0.0, info=info), Step("", "b", 0.0, info=info | {"outcome": "wrong"})
     section, _ = gallery([read_log(Read(episode("t", *steps), [StepReading(), StepReading()]))], 1)
     first, second = section.episodes[0].steps
-    assert [(other.action, other.taken) for other in first.alternatives] == [("a\nb", True), ("a\nc", False)]
+    assert [(other.action, other.chosen) for other in first.alternatives] == [("a\nb", True), ("a\nc", False), ("c", False)]
     assert second.alternatives == []
-
-
-@pytest.mark.parametrize(
-    "search", [3, {"candidates": 3}, {"candidates": [3, {"action": 1, "value": 1}, {"action": "x"}, {"action": "x", "value": "1"}]}]
-)
-def test_malformed_alternatives_are_left_out(search: Any) -> None:
-    assert alternatives(Step("", "x", 0.0, info={"search": search})) == []
 
 
 def test_shades_grow_with_the_change_up_to_the_scale() -> None:

@@ -45,7 +45,9 @@ class Solving:
                 line = self.session.prompt(f"step {len(self.steps) + 1} of {self.env.max_steps} > ").strip()
             except (EOFError, KeyboardInterrupt):
                 line = "quit"
-            if line == "quit" or (line == "give up" and not self._solution()):
+            if line == "give up":
+                self._solution()
+            if line in ("give up", "quit"):
                 return False
             if line == "?":
                 for key, what in KEYS.items():

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count, islice
-from typing import Protocol
 
 import numpy as np
 from rich.progress import Progress
 
+from rollouts.index import LogIndex
 from rollouts.keys import digest
 from rollouts.progress import bar_columns, console
 from rollouts.replay.values import Values
@@ -39,14 +39,6 @@ class Result(StrEnum):
     LOST = "lost"
 
 
-class Episodes(Protocol):
-    """A log's episodes by number: `rollouts.index.LogIndex`."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, number: int, /) -> Trajectory: ...
-    def __iter__(self) -> Iterator[Trajectory]: ...
-
-
 @dataclass(frozen=True)
 class Filter:
     """Which episodes are listed, and in which order."""
@@ -58,11 +50,6 @@ class Filter:
     most: int | None = None
     """steps"""
     order: Order = Order.LOG
-
-    @property
-    def open(self) -> bool:
-        """Whether it leaves a log as it is."""
-        return self == Filter()
 
     def __str__(self) -> str:
         steps = f"{self.least}-{'' if self.most is None else self.most} steps" if self.least or self.most is not None else ""
@@ -125,25 +112,25 @@ class Facts:
         return np.flatnonzero(self.task == np.uint64(digest(task, 0)))
 
 
-def gather(episodes: Episodes) -> Facts:
+def gather(log: LogIndex) -> Facts:
     """The facts of every episode but `drop`. Shows a bar."""
     kinds: dict[str, int] = {}
-    steps, kind = np.zeros(len(episodes), np.int64), np.zeros(len(episodes), np.int32)
-    solved, task = np.zeros(len(episodes), bool), np.zeros(len(episodes), np.uint64)
-    for number, each in _watched(episodes, "reading the log", len(episodes)):
+    steps, kind = np.zeros(len(log), np.int64), np.zeros(len(log), np.int32)
+    solved, task = np.zeros(len(log), bool), np.zeros(len(log), np.uint64)
+    for number, each in _watched(log, "reading the log", len(log)):
         solved[number], steps[number], task[number] = each.success, len(each.steps), digest(each.task, 0)
         kind[number] = kinds.setdefault(task_group(each.env_id, each.task), len(kinds))
     return Facts(solved, steps, kind, list(kinds), task, np.full(len(task), np.nan), np.zeros(len(task), bool))
 
 
-def read_drops(facts: Facts, episodes: Episodes, values: Values, numbers: np.ndarray) -> None:
+def read_drops(facts: Facts, log: LogIndex, values: Values, numbers: np.ndarray) -> None:
     """Fill in `drop` of these episodes, of those not read yet. Shows a bar; what is read by an interruption is kept.
 
     Raises:
         ValueError: the critic cannot read the log.
     """
     todo = numbers[~facts.read[numbers]].tolist()
-    seen = _watched((episodes[number] for number in todo), "reading values", len(todo))
+    seen = _watched((log[number] for number in todo), "reading values", len(todo))
     while window := list(islice(seen, WINDOW)):
         own = [todo[place] for place, _ in window]
         facts.drop[own] = values.drops([episode for _, episode in window])
@@ -159,9 +146,3 @@ def _watched(episodes: Iterable[Trajectory], what: str, total: int) -> Iterator[
             yield number, each
             if number % WINDOW == WINDOW - 1:
                 bar.update(task, completed=number + 1)
-
-
-def kinds_after(kinds: Sequence[str], now: str) -> str:
-    """The next of all kinds of tasks in turn; "" stands for all of them."""
-    ring = ["", *sorted(kinds)]
-    return ring[(ring.index(now) + 1) % len(ring)] if now in ring else ""

@@ -76,7 +76,7 @@ def press(session: Session, key: str) -> None:
             _type(session, key)
         elif found := binding_of(key, session.screen):
             found.command(session)
-        elif key != "resize":
+        else:
             session.message = f"{key!r} does nothing here: ? says what every key does"
     except (ValueError, LookupError, OSError) as error:
         said = error.args[0] if isinstance(error, LookupError) and error.args else error

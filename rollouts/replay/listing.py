@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from typing import TypeVar
 
 import numpy as np
 
-from rollouts.replay.facts import Facts, Filter, Order, Result, gather, kinds_after, read_drops, steps_range
+from rollouts.replay.facts import Facts, Filter, Order, Result, gather, read_drops, steps_range
 from rollouts.replay.source import Source
 
-E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
 
 
-def after(now: E) -> E:
-    """The next member of an enumeration, the first after the last."""
-    ring = list(type(now))
-    return ring[(ring.index(now) + 1) % len(ring)]
+def after(now: T, ring: Iterable[T]) -> T:
+    """The next of some values in turn, the first after the last."""
+    found = list(ring)
+    return found[(found.index(now) + 1) % len(found)]
 
 
 class Listing:
@@ -63,7 +62,7 @@ class Listing:
             ValueError: there are no values to order by, or the critic cannot read the log.
         """
         rows: Sequence[int] | np.ndarray = range(len(self.source.log))
-        if not chosen.open:
+        if chosen != Filter():
             if chosen.order is Order.DROP:
                 self._read_drops(chosen)
             rows = self.facts.rows(chosen)
@@ -77,15 +76,15 @@ class Listing:
 
     def next_result(self) -> None:
         """All, won, lost, in turn."""
-        self.choose(replace(self.filter, result=after(Result(self.filter.result))))
+        self.choose(replace(self.filter, result=after(self.filter.result, Result)))
 
     def next_kind(self) -> None:
         """The kinds of tasks, in turn."""
-        self.choose(replace(self.filter, kind=kinds_after(self.facts.kinds, self.filter.kind)))
+        self.choose(replace(self.filter, kind=after(self.filter.kind, ["", *sorted(self.facts.kinds)])))
 
     def next_order(self) -> None:
         """As in the log, longest first, largest value drop first, in turn."""
-        order = after(Order(self.filter.order))
+        order = after(self.filter.order, Order)
         try:
             self.choose(replace(self.filter, order=order))
         except ValueError:

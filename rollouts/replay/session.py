@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Protocol
 
+from rollouts.index import LogIndex
 from rollouts.replay.line import Line
 from rollouts.replay.listing import Listing, after
 from rollouts.replay.shown import Shown, first_difference
 from rollouts.replay.source import Source
 from rollouts.replay.tries import Tries
 from rollouts.replay.verify import divergence, environment
-from rollouts.trajectory import End, Trajectory
+from rollouts.trajectory import End
 
 SCROLLED = 5
 """Lines of a page of text."""
@@ -39,16 +38,6 @@ class Heat(StrEnum):
     OFF = "off"
 
 
-class Finds(Protocol):
-    """Another log, in which the same task is looked for: `rollouts.index.LogIndex`."""
-
-    path: Path
-
-    def find(self, task: str, seed: int = 0) -> Trajectory | None:
-        """The episode of a key."""
-        ...
-
-
 @dataclass
 class Session:
     """The state of the console."""
@@ -56,7 +45,7 @@ class Session:
     source: Source
     listing: Listing
     tries: Tries
-    against: Finds | None = None
+    against: LogIndex | None = None
     """another log for episodes beside these"""
     refresh: Callable[[], None] = lambda: None
     """called while a command goes on, to show what has changed"""
@@ -167,7 +156,7 @@ class Session:
 
     def next_heat(self) -> None:
         """Values of tokens in colours, in digits, not at all."""
-        self.heat = after(self.heat)
+        self.heat = after(self.heat, Heat)
         self.message = f"values of tokens: {self.heat}"
 
     def know(self) -> None:
@@ -240,7 +229,7 @@ class Session:
             yield Shown(origin, self.source.values.of(origin), "before the branch", shown.header)
         yield from (each for each in self.tries.all if each.trajectory.task == now.task and each is not shown)
         if self.against is not None and (found := self.against.find(now.task, now.seed)):
-            yield Shown(found, self.source.values.of(found), str(self.against.path.name), shown.header)
+            yield Shown(found, self.source.values.of(found), self.against.path.name, shown.header)
         for number in self.listing.facts.of_task(now.task).tolist():
             if number != shown.number and self.source.log[number] != origin:
                 yield self.opened(number)

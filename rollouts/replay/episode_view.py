@@ -41,10 +41,10 @@ def head(session: Session, width: int) -> list[Text]:
     place = f"{session.listing.at + 1} of {len(session.listing)}" if shown.branch is None else "not in the log"
     title = Text(f" {shown.label}, {place}  {shown.ending}  {one_line(trajectory.task)}  seed {trajectory.seed} ", style="reverse")
     title.append(" " * max(0, width - title.cell_len))
-    values = shown.reading.source or session.source.note or "no values"
+    values = f"values: {shown.reading.source}" if shown.reading.source else session.source.note or "no values"
     return [
         title,
-        Text(" " + one_line(f"by {trajectory.agent}   values: {values}") + "   ", style="dim").append(_legend(shown, session.heat)),
+        Text(" " + one_line(f"by {trajectory.agent}   {values}") + "   ", style="dim").append(_legend(shown, session.heat)),
     ]
 
 

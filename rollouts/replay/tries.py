@@ -35,10 +35,8 @@ class Tries:
         Raises:
             LogError, ValueError: it cannot be made, or does not lead there.
         """
-        steps = shown.trajectory.steps
-        if shown.branch and step == len(steps):
-            return shown.branch
-        key = (shown.header, shown.trajectory.task, shown.trajectory.seed, [each.action for each in steps[:step]])
+        now = shown.trajectory
+        key = (shown.header, now.task, now.seed, [each.action for each in now.steps[:step]])
         if self._state is None or self._state[0] != key:
             made = self._new(shown, step)
             if self._state:

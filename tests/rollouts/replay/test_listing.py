@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rollouts.replay.facts import Filter, Order, Result, steps_range
 from rollouts.replay.listing import Listing
 from rollouts.replay.source import Source
 from rollouts.replay.values import Values
+from rollouts.step_reading import StepReading
 from rollouts.trajectory import End, Trajectory
 from tests.rollouts.replay.sessions import Falling, episode, log
 
@@ -61,6 +63,23 @@ def test_only_what_is_left_is_read(tmp_path: Path) -> None:
     found = listing(tmp_path, values=Values(Falling(), "c"))
     found.choose(Filter(Result.WON, order=Order.DROP))
     assert [found.drop(number) is not None for number in range(5)] == [True, False, False, False, True]
+
+
+def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
+    class Counting(Falling):
+        count = 0
+
+        def read(self, trajectories: Sequence[Trajectory]) -> list[list[StepReading]]:
+            self.count += len(trajectories)
+            return super().read(trajectories)
+
+    reader = Counting()
+    found = listing(tmp_path, values=Values(reader, "c"))
+    counts = []
+    for result in (Result.WON, Result.WON, Result.ALL):
+        found.choose(Filter(result, order=Order.DROP))
+        counts.append(reader.count)
+    assert counts == [2, 2, 5]
 
 
 def test_no_values_no_order_by_them(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gymnasium as gym
 import pytest
 
+from agents.agent import Action, Agent, History
 from agents.scripted import ExpertAgent
 from rollouts.compare import compare
 from rollouts.replay import verify as verify_module
@@ -104,6 +106,26 @@ def test_an_agent_goes_on_to_the_end(games: Path) -> None:
     assert found.episode.ending == "won" and "has ended: won" in found.message
 
 
+class Responds(Agent):
+    """Writes a whole response, or one step of it where it is to stop after that."""
+
+    name = "responds"
+
+    def __init__(self, text: str = "One\nTwo\n#### 3") -> None:
+        self.text = text
+
+    def act(self, histories: Sequence[History]) -> list[Action]:
+        return [Action(self.text) for _ in histories]
+
+    def stopping(self, stop: Callable[[str], bool]) -> Agent:
+        return Responds(next(self.text[:end] for end in range(len(self.text)) if stop(self.text[:end])))
+
+
+def test_an_agent_that_can_takes_one_step_of_a_response(problems: Path) -> None:
+    found = pressed(session(problems, agent=Responds()), "enter", "a")
+    assert [step.action for step in found.episode.trajectory.steps] == ["One\n"]
+
+
 def test_a_saved_branch_is_a_true_log_to_compare_with(tmp_path: Path) -> None:
     path = alfworld_log(tmp_path / "log.jsonl", 1)
     found = typed(pressed(session(path), "enter", "t"), "look")
@@ -126,7 +148,14 @@ def test_another_branch_of_the_same_episode_has_a_log_of_its_own(tmp_path: Path)
     assert [len(read(tmp_path / name).trajectories) for name in names] == [1, 1]
 
 
-@pytest.mark.parametrize(("keys", "message"), [(("s",), "in the log already"), (("t", *"one", "enter", "s"), "has not ended")])
+CANNOT_BE_SAVED: list[tuple[tuple[str, ...], str]] = [
+    (("s",), "in the log already"),
+    (("t", *"one", "enter", "s"), "has not ended"),
+    (("t", *"#### 1", "enter", "s", "s"), "saved already"),
+]
+
+
+@pytest.mark.parametrize(("keys", "message"), CANNOT_BE_SAVED)
 def test_what_cannot_be_saved(problems: Path, keys: tuple[str, ...], message: str) -> None:
     assert message in pressed(session(problems), "enter", *keys).message
 
@@ -185,6 +214,8 @@ def test_a_branch_stands_beside_what_it_left(tmp_path: Path) -> None:
     found = typed(pressed(session(maths_log(tmp_path / "log.jsonl", 1)), "enter", "t"), "#### 1")
     assert pressed(found, "c").beside and found.beside
     assert found.beside.trajectory == found.source.log[0]
+    labels = [pressed(found, "c") and found.beside and found.beside.label for _ in range(2)]
+    assert labels == ["number 1", "before the branch"]  # never itself
 
 
 def test_environments_that_were_only_looked_at_are_closed(games: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents import checkpoint
@@ -105,3 +106,9 @@ def test_in_a_joined_log_each_episode_has_its_header(tmp_path: Path) -> None:
     found = [source.header(each) for each in read(tmp_path / "both.jsonl").trajectories]
     assert all(isinstance(each, Header) for each in found)
     assert [each.env_id for each in found] == ["MathReason-v0", "MathReason-v0", "AlfWorld-v0"]
+
+
+def test_of_joined_logs_of_one_environment_the_agents_own_header_speaks(tmp_path: Path) -> None:
+    joined = [line for name in "ab" for line in (Header("E", name), replace(episode("t", name), agent=name))]
+    source = open_source(str(write(tmp_path / "both.jsonl", joined)))
+    assert [source.header(each).agent for each in source.log] == ["a", "b"]

@@ -35,6 +35,7 @@ def read(terminal: tuple[int, int], sent: bytes, count: int) -> list[str]:
         (b"aG?\x04\x17", ["a", "G", "?", "ctrl+d", "ctrl+w"]),
         ("ü日".encode(), ["ü", "日"]),
         (b"\x1b", ["escape"]),
+        (b"\x1b[24;80Ra", ["a"]),  # where the cursor is, which a terminal was asked
     ],
 )
 def test_keys_have_names(terminal: tuple[int, int], sent: bytes, expected: list[str]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
+from rollouts.replay import plain
 from rollouts.replay.keys import BINDINGS, press
 from rollouts.replay.lines import bar, coloured, digits, visible
 from rollouts.replay.session import Screen, Session
@@ -73,6 +74,18 @@ def test_without_colour_the_heat_map_is_digits(tmp_path: Path) -> None:
     assert lines[lines.index("did  ab") + 1] == "94"
 
 
+def test_plain_text_has_the_digits_too(tmp_path: Path) -> None:
+    found = session(log(tmp_path / "log.jsonl", episode("t", "ab")), Values(Falling(), "c"))
+    press(found, "enter")
+    lines = [line.strip() for line in plain.episode(found, 80)]
+    assert lines[lines.index("did  ab") + 1] == "94"
+
+
+def test_where_nothing_is_observed_the_question_stands(tmp_path: Path) -> None:
+    found = session(log(tmp_path / "log.jsonl", episode("t", "a", "b")))
+    assert "saw  problem" in screen(found, "enter", "down")
+
+
 def test_log_ratios_are_the_implicit_advantage(tmp_path: Path) -> None:
     class Compared(Falling):
         def read(self, trajectories):  # type: ignore[no-untyped-def]
@@ -116,8 +129,8 @@ def test_long_text_is_paged(tmp_path: Path) -> None:
 
 
 def test_no_values_is_said(tmp_path: Path) -> None:
-    assert "values of the log" not in screen(session(log(tmp_path / "log.jsonl", episode("t", "a"))), "enter")
-    assert "values: no values" in screen(session(log(tmp_path / "log.jsonl", episode("t", "b", seed=1))), "enter")
+    lines = screen(session(log(tmp_path / "log.jsonl", episode("t", "a"))), "enter").split("\n")
+    assert lines[1].strip() == "by lm   no values"
 
 
 @pytest.mark.parametrize("size", [(79, 24), (80, 23), (1, 1), (40, 200)])
@@ -170,6 +183,11 @@ def test_digits_stand_below_their_tokens(texts: list[str], width: int) -> None:
     assert all(said.cell_len == marks.cell_len <= width for said, marks in pairs)
     assert "".join(said.plain for said, _ in pairs) == "".join(texts)
     assert set("".join(marks.plain for _, marks in pairs)) <= {"5"}
+
+
+def test_the_line_break_at_the_end_breaks_no_line() -> None:
+    found = digits(StepReading(("a", "\n", "b", "\n"), (0.1, 0.2, 0.3, 0.4)), 20)
+    assert [line.plain for line in found] == ["a⏎", "12", "b⏎", "34"]
 
 
 def test_colours_are_those_of_the_tokens() -> None:

@@ -10,7 +10,6 @@ the values and credits in the log are measured. docs/evaluation-offline.md says 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -64,31 +63,17 @@ def read_steps(log: StoredLog, reader: Reader | None, name: str, micro_tokens: i
     Raises:
         ValueError: no step has V, or as `Reader.read`.
     """
-    tasks: dict[str, int] = {}
-    columns = [array("d") for _ in range(8)]
     with Progress(*bar_columns(escape(name), "episodes"), console=console) as bar:
         shown = bar.add_task(name, total=len(log.trajectories))
-        for episode, found in _readings(log, reader, micro_tokens):
-            task = tasks.setdefault(episode.task, len(tasks))
-            for index, step in enumerate(found):
-                if step.value is None or step.advantage is None:
-                    continue
-                implicit = np.nan if step.implicit is None or reader is None else (reader.beta or 1.0) * step.implicit
-                last = index + 1 == len(found)
-                row = task, index, index / len(found), last, step.value, episode.success, step.advantage, implicit
-                for column, number in zip(columns, row, strict=True):
-                    column.append(number)
-            bar.update(shown, advance=1)
-        bar.update(shown, completed=len(log.trajectories))
-    if not columns[0]:
+        read = bar.track(_readings(log, reader, micro_tokens), task_id=shown, total=len(log.trajectories))
+        steps, tasks = Steps.along(read, reader and reader.beta)
+        bar.update(shown, completed=len(log.trajectories))  # those that ended by an error are not read
+    if not len(steps):
         raise ValueError(
             f"no step of the {len(log.trajectories)} episodes has V: "
             + ("give --critic, or a log of python -m rollouts.credit" if reader is None else "they are too long, or did nothing")
         )
-    task, index, position, last, value, won, advantage, implicit = (np.array(column) for column in columns)
-    own = None if np.isnan(implicit).any() else implicit
-    steps = Steps(task.astype(int), index.astype(int), position, last.astype(bool), value, won.astype(bool), advantage, own)
-    return steps, len(tasks)
+    return steps, tasks
 
 
 def _readings(log: StoredLog, reader: Reader | None, micro_tokens: int) -> Iterator[tuple[Trajectory, list[StepReading]]]:

@@ -154,10 +154,15 @@ class Bin:
     true: float
 
 
+def bin_of(predicted: Sequence[float], bins: int = 10) -> np.ndarray:
+    """Which bin of equal width each prediction is in, int [n]; what is below 0 or above 1 is in the first or last."""
+    return np.clip((np.asarray(predicted, float) * bins).astype(int), 0, bins - 1)
+
+
 def reliability(predicted: Sequence[float], true: Sequence[bool], bins: int = 10) -> list[Bin]:
     """Predictions in bins of equal width; what is below 0 or above 1 is in the first or last. Empty bins are left out."""
     p, y = np.asarray(predicted, float), np.asarray(true, float)
-    place = np.clip((p * bins).astype(int), 0, bins - 1)
+    place = bin_of(predicted, bins)
     found = []
     for index in range(bins):
         here = place == index

@@ -8,13 +8,16 @@ are easier than others is worth nothing there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rollouts.estimates import Bin, calibration_error, percentiles, redrawn, reliability
+from rollouts.estimates import Bin, bin_of, calibration_error, percentiles, redrawn, reliability
+from rollouts.step_reading import StepReading
+from rollouts.trajectory import Trajectory
 
 DRAWS = 500
 """Bootstrap draws of tasks."""
@@ -58,9 +61,38 @@ class Steps:
     won: np.ndarray
     """whether its episode is solved, bool [M]"""
     advantage: np.ndarray
-    """r + gamma V' - V, float [M]"""
+    """r + gamma V' - V, float [M]; NaN where nobody knows it"""
     implicit: np.ndarray | None = None
     """beta log(pi / ref), float [M]; None without a reference"""
+
+    @classmethod
+    def along(cls, read: Iterable[tuple[Trajectory, Sequence[StepReading]]], beta: float | None = None) -> tuple[Steps, int]:
+        """The steps of episodes where V is known, in their order, and the number of the episodes' tasks."""
+        tasks: dict[str, int] = {}
+        columns = [array("d") for _ in range(8)]
+        for episode, found in read:
+            task = tasks.setdefault(episode.task, len(tasks))
+            for index, step in enumerate(found):
+                if step.value is None:
+                    continue
+                advantage = math.nan if step.advantage is None else step.advantage
+                implicit = math.nan if step.implicit is None else (beta or 1.0) * step.implicit
+                last = index + 1 == len(found)
+                row = task, index, index / len(found), last, step.value, episode.success, advantage, implicit
+                for column, number in zip(columns, row, strict=True):
+                    column.append(number)
+        task, index, position, last, value, won, advantage, implicit = (np.array(column) for column in columns)
+        steps = cls(
+            task=task.astype(int),
+            index=index.astype(int),
+            position=position,
+            last=last.astype(bool),
+            value=value,
+            won=won.astype(bool),
+            advantage=advantage,
+            implicit=None if np.isnan(implicit).any() else implicit,
+        )
+        return steps, len(tasks)
 
     def __len__(self) -> int:
         return len(self.task)
@@ -161,7 +193,7 @@ class ReliabilityBin:
 
 def reliability_bins(steps: Steps, tasks: int, bins: int = 10) -> list[ReliabilityBin]:
     """The bins of `rollouts.estimates.reliability`, with intervals."""
-    place = np.clip((steps.value * bins).astype(int), 0, bins - 1)
+    place = bin_of(steps.value.tolist(), bins)
     found = []
     for each in reliability(steps.value.tolist(), steps.won.tolist(), bins):
         here = place == round(each.low * bins)

@@ -2,58 +2,43 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import numpy as np
-
-from rollouts.estimates import Bin, brier, calibration_error, reliability
+from rollouts.estimates import bin_of, reliability
 from rollouts.report.along import NO_VALUES
 from rollouts.report.chart import LOST, WON, Chart, Cloud, Panel, Points
 from rollouts.report.readings import Read, ReadLog
 from rollouts.report.section import Section, Table, number
-from rollouts.stats import auc, wilson
+from rollouts.stats import Tally
+from rollouts.step_reading import StepReading
+from rollouts.value_quality import Quality, Steps, quality
+from rollouts.value_quality import agreement as agreement_of
 
 MOST_POINTS = 1500
 """Steps in a cloud of points."""
+BINS = 10
+"""Of V."""
 
 
-@dataclass(frozen=True)
-class Quality:
-    """V before one step of each episode, against whether the episode was solved."""
-
-    bins: list[Bin]
-    episodes: int
-    mean: float
-    success: float
-    ece: float
-    brier: float
-    constant: float
-    """the Brier score of always saying the success rate"""
-    auc: float
-    within: float
-    """the AUC among episodes of one task"""
+def quality_at(reads: Sequence[Read], place: int) -> Quality:
+    """Of V before the step `place` of each episode, 0 the first and -1 the last that has a value; there is at least one episode."""
+    return quality(*Steps.along((read.episode, [_known(read)[place]]) for read in reads), BINS)
 
 
-def quality(reads: Sequence[Read], place: int) -> Quality:
-    """Of V before the step `place`, 0 the first and -1 the last that has a value; there is at least one episode."""
-    known = [(read, [step.value for step in read.steps if step.value is not None]) for read in reads]
-    values = [own[place] for _, own in known]
-    solved = [read.episode.success for read, _ in known]
-    bins, rate = reliability(values, solved), sum(solved) / len(solved)
-    scores, good = np.array(values), np.array(solved)
-    return Quality(
-        bins,
-        len(values),
-        float(scores.mean()),
-        rate,
-        calibration_error(bins),
-        brier(values, solved),
-        rate * (1 - rate),
-        auc(scores, good),
-        auc(scores, good, [read.episode.task for read, _ in known]),
-    )
+def reliable(label: str, reads: Sequence[Read], place: int, colour: int) -> Points:
+    """Of the episodes in each bin of that V, the share that is solved, with the interval that success has everywhere."""
+    values = [_known(read)[place].value or 0.0 for read in reads]
+    bins, place_of = reliability(values, [read.episode.success for read in reads], BINS), bin_of(values, BINS)
+    inside = [
+        Tally(read.episode for read, at in zip(reads, place_of, strict=True) if at == round(each.low * BINS)).summary()
+        for each in bins
+    ]
+    low, high = [summary.low for summary in inside], [summary.high for summary in inside]
+    return Points(label, [each.predicted for each in bins], [each.true for each in bins], low, high, colour)
+
+
+def _known(read: Read) -> list[StepReading]:
+    return [step for step in read.steps if step.value is not None]
 
 
 def calibration(logs: Sequence[ReadLog]) -> Section:
@@ -65,10 +50,12 @@ def calibration(logs: Sequence[ReadLog]) -> Section:
     for index, log in enumerate(logs, 1):
         marks = []
         for name, place, colour in (("before the first step", 0, 2), ("before the last step", -1, 3)):
-            found = quality(log.reads, place)
-            marks.append(_points(name, found.bins, colour))
-            numbers = (found.mean, found.success, found.ece, found.brier, found.constant, found.auc, found.within)
-            rows.append([log.name, name.removeprefix("before the "), f"{found.episodes:,}", *map(number, numbers)])
+            found = quality_at(log.reads, place)
+            marks.append(reliable(name, log.reads, place, colour))
+            numbers = number(found.mean), number(found.success), number(found.ece), str(found.brier), number(found.constant)
+            rows.append(
+                [log.name, name.removeprefix("before the "), f"{found.steps:,}", *numbers, str(found.auc), str(found.within)]
+            )
         panels.append(
             Panel(f"calibration-{index}", log.name, "V", "solved episodes", marks, percent="y", bounds=(-0.03, 1.03), diagonal=True)
         )
@@ -88,9 +75,10 @@ def calibration(logs: Sequence[ReadLog]) -> Section:
         "With a reward of 1 for solving, V is close to the probability that the episode is solved (a KL term in its training "
         "lowers it a little). On episodes that the critic was trained on it looks better than it is."
     )
-    caption = "On the dashed line V is what comes true; points below it are too hopeful. Bars are Wilson's 95% intervals of a bin."
+    caption = "On the dashed line V is what comes true; points below it are too hopeful. Bars are 95% intervals."
     explained = (
-        "ECE: mean distance from the line. A Brier score below the constant's, and an AUC above 0.5, say that V knows something"
+        "ECE: mean distance from the line. A Brier score below the constant's, and an AUC above 0.5, say that V knows something. "
+        "Intervals are of tasks drawn anew"
     )
     return Section("calibration", title, lead, [Chart(caption, panels)], [Table(explained, columns, rows)])
 
@@ -102,20 +90,20 @@ def agreement(logs: Sequence[ReadLog]) -> Section:
     for index, log in enumerate(logs, 1):
         if not log.beta:
             continue
-        won = list(pairs([read for read in log.reads if read.episode.success], log.beta))
-        lost = list(pairs([read for read in log.reads if not read.episode.success], log.beta))
-        if not won and not lost:
+        steps, tasks = Steps.along(((read.episode, read.steps) for read in log.reads), log.beta)
+        early = steps.at(~steps.last)
+        if early.implicit is None or not len(early):
             continue
-        # Clouds of one size, the same steps each time.
-        clouds = [
-            Cloud(label, [e for e, _ in own[:MOST_POINTS]], [i for _, i in own[:MOST_POINTS]], colour)
-            for label, own, colour in (("solved", won, WON), ("not solved", lost, LOST))
-            if own
-        ]
+        clouds = []
+        for label, chosen, colour in (("solved", early.won, WON), ("not solved", ~early.won, LOST)):
+            own = early.at(chosen)
+            if own.implicit is not None and len(own):
+                clouds.append(Cloud(label, own.advantage[:MOST_POINTS].tolist(), own.implicit[:MOST_POINTS].tolist(), colour))
         name = "explicit: r + γ V(s′) − V(s)"
         panels.append(Panel(f"implicit-{index}", log.name, name, "implicit: β log(π / ref)", clouds, across=(0,), diagonal=True))
-        both = [*won, *lost]
-        rows.append([log.name, f"{len(both):,}", number(log.beta), number(correlation(both)), number(_same_sign(both))])
+        found = agreement_of(early, tasks)
+        measures = found.pearson, found.spearman, found.sign, found.explicit, found.implicit
+        rows.append([log.name, f"{len(early):,}", number(log.beta), *map(str, measures)])
     if not panels:
         missing = (
             "Give --reference DIR, the model that training started from (RUN/sft), with a critic whose policy was trained with a "
@@ -130,30 +118,6 @@ def agreement(logs: Sequence[ReadLog]) -> Section:
     caption = (
         "Each point is a step. On the dashed diagonal the policy says of a step what the critic says; a flat cloud has learnt less."
     )
-    columns = ["log", "steps", "β", "correlation", "same sign, share"]
-    return Section("implicit", title, lead, [Chart(caption, panels)], [Table("How far the two agree", columns, rows)])
-
-
-def pairs(reads: Sequence[Read], beta: float) -> Iterator[tuple[float, float]]:
-    """The explicit and the implicit advantage of each step that has both; the last one's explicit is the luck of the outcome."""
-    for read in reads:
-        for step in read.steps[:-1]:
-            if step.advantage is not None and step.implicit is not None:
-                yield step.advantage, beta * step.implicit
-
-
-def correlation(found: Sequence[tuple[float, float]]) -> float:
-    """Pearson's; NaN where one of the two never changes."""
-    if len(found) < 2:
-        return math.nan
-    x, y = np.array(found).T
-    return float(np.corrcoef(x, y)[0, 1]) if x.std() and y.std() else math.nan
-
-
-def _same_sign(found: Sequence[tuple[float, float]]) -> float:
-    return sum(e * i > 0 for e, i in found) / len(found)
-
-
-def _points(label: str, bins: Sequence[Bin], colour: int) -> Points:
-    low, high = zip(*(wilson(b.true * b.count, b.count) for b in bins), strict=True)
-    return Points(label, [b.predicted for b in bins], [b.true for b in bins], low, high, colour)
+    columns = ["log", "steps", "β", "correlation", "of ranks", "same sign", "AUC within tasks, explicit", "implicit"]
+    told = "How far the two agree, and how well each tells steps of solved episodes from others of the same task"
+    return Section("implicit", title, lead, [Chart(caption, panels)], [Table(told, columns, rows)])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rollouts.estimates import brier, percentiles, redrawn
 from rollouts.stats import auc
+from rollouts.step_reading import StepReading
 from rollouts.value_quality import (
     Steps,
     agreement,
@@ -20,6 +21,7 @@ from rollouts.value_quality import (
     reliability_bins,
     weighted_auc,
 )
+from tests.rollouts.reported import episode
 
 ROWS = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 2)), min_size=1, max_size=12)
 
@@ -126,3 +128,9 @@ def test_correlations_are_numpys(rows: list[tuple[int, int]]) -> None:
 def test_a_statistic_that_all_tasks_share_has_no_spread() -> None:
     found = measured(lambda count: float(count.sum()), 4)
     assert (found.value, found.low, found.high) == (4, 4, 4)
+
+
+def test_a_log_with_values_and_no_credits_has_steps_whose_advantage_is_unknown() -> None:
+    steps, tasks = Steps.along([(episode("a", "x", "y"), [StepReading(value=0.5), StepReading()]), (episode("b"), [])])
+    assert (steps.value.tolist(), steps.last.tolist(), tasks, steps.implicit) == ([0.5], [False], 2, None)
+    assert math.isnan(steps.advantage[0])

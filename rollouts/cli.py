@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import tyro
 from rich.markup import escape
 
 from envs.hints import choose
 from rollouts.progress import console
+
+T = TypeVar("T")
 
 
 def run(command: Callable[[], object]) -> None:
@@ -35,18 +37,31 @@ def _hide_bars_of_checkpoints() -> None:
         sys.modules["transformers.utils.logging"].disable_progress_bar()
 
 
-def run_format(argv: Sequence[str], prog: str, usage: str, formats: Mapping[str, tuple[type, Callable[[Any], object]]]) -> None:
-    """Run the format that the first word names, and say what it wrote; without a name, or for `--help`, say the usage.
+def parsed(
+    argv: Sequence[str], prog: str, usage: str, what: str, known: Mapping[str, tuple[type, Callable[[Any], T]]]
+) -> tuple[Any, Callable[[Any], T]]:
+    """The arguments that follow the first word, and what it names; without one, or for `--help`, prints the usage and exits.
 
-    `formats`: name -> its arguments (`out` among them), and what writes them and says how much.
+    `known`: name -> its arguments, and what is done with them; `what` such names are, for the error.
 
     Raises:
-        ValueError: no such format, or what it raises.
+        ValueError: no such name.
     """
     name = argv[0] if argv else ""
     if name in ("", "-h", "--help"):
         print(usage)
-        return
-    arguments, write = formats[choose("format", name, formats)]
-    args = tyro.cli(arguments, args=argv[1:], prog=f"python -m {prog} {name}")
+        sys.exit()
+    arguments, command = known[choose(what, name, known)]
+    return tyro.cli(arguments, args=argv[1:], prog=f"python -m {prog} {name}"), command
+
+
+def run_format(argv: Sequence[str], prog: str, usage: str, formats: Mapping[str, tuple[type, Callable[[Any], object]]]) -> None:
+    """Run the format that the first word names, and say what it wrote.
+
+    `formats`: name -> its arguments (`out` among them), and what writes them and says how much.
+
+    Raises:
+        ValueError: as `parsed`, or what the format raises.
+    """
+    args, write = parsed(argv, prog, usage, "format", formats)
     console.print(f"{args.out}: {write(args)}", highlight=False, soft_wrap=True)

@@ -24,8 +24,7 @@ import numpy as np
 import tyro
 from rich.progress import Progress
 
-from envs.hints import choose
-from rollouts.cli import run
+from rollouts.cli import parsed, run
 from rollouts.keys import digest, digest_texts
 from rollouts.line_writer import written_aside
 from rollouts.lines import LogError
@@ -300,14 +299,9 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], str | int]]] = {
 
 
 def _run(argv: Sequence[str]) -> None:
-    name = argv[0] if argv else ""
-    if name in ("", "-h", "--help"):
-        print(__doc__)
-        return
-    arguments, command = COMMANDS[choose("command", name, COMMANDS)]
-    args = tyro.cli(arguments, args=argv[1:], prog=f"python -m rollouts.trajectory {name}")
+    args, command = parsed(argv, "rollouts.trajectory", __doc__ or "", "command", COMMANDS)
     if not args.logs:
-        raise ValueError(f"{name} needs a log: python -m rollouts.trajectory {name} rollouts.jsonl")
+        raise ValueError(f"{argv[0]} needs a log: python -m rollouts.trajectory {argv[0]} rollouts.jsonl")
     said = command(args)
     if isinstance(said, int):
         sys.exit(said)

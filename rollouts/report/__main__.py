@@ -129,22 +129,27 @@ def _heading(given: Inputs, facts: Sequence[Facts], reads: Sequence[ReadLog]) ->
         ("seeds of episodes", _span(seeds)),
         *(("V could not be read", fault) for fault in dict.fromkeys(log.fault for log in reads if log.fault)),
     ]
-    rows = [[*_file(found)] for found in facts] + [[c.name, "–", "–", "–", "–", "–", "–"] for c in given.curves]
+    rows = [_file(found) for found in facts]
+    rows += [(c.name, c.env or "–", _short(c.env_args), c.agent or "–", _sampling(c.sampling), "–", "–") for c in given.curves]
     columns = ["log or file", "environment", "its arguments", "agent", "sampling", "episodes", "seeds"]
     return title, lines, Table("Files, and what their headers say", columns, rows)
 
 
-def _file(found: Facts) -> Sequence[str]:
+def _file(found: Facts) -> tuple[str, ...]:
     header = found.headers[0]
     return (
         found.log.name,
         ", ".join(found.env_ids),
         _short(header.env_args),
         ", ".join(found.agents),
-        _short({key: value for key, value in header.sampling.items() if (key, value) not in (("top_p", 1.0), ("top_k", 0))}),
+        _sampling(header.sampling),
         f"{found.tally.episodes:,}",
         _span(sorted(found.seeds)),
     )
+
+
+def _sampling(settings: dict[str, object]) -> str:
+    return _short({key: value for key, value in settings.items() if (key, value) not in (("top_p", 1.0), ("top_k", 0))})
 
 
 def _short(settings: dict[str, object]) -> str:

@@ -33,7 +33,10 @@ def budgets(curves: Sequence[Curves]) -> Section:
     panels, rows = [], []
     for index, found in enumerate(curves, 1):
         by_budget = [_points(found, search, [p.budget for p in own], own) for search, own in _by_search(found)]
-        panels.append(Panel(f"budget-{index}", found.name, "budget K", "solved tasks", by_budget, percent="y", log2=True))
+        ticks = sorted({point.budget for point in found.points})
+        panels.append(
+            Panel(f"budget-{index}", found.name, "budget K", "solved tasks", by_budget, percent="y", log2=True, ticks=ticks)
+        )
         by_tokens = [
             _points(found, search, [p.tokens or 0.0 for p in own], own)
             for search, own in _by_search(found)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-WON, LOST, ALL = 0, 1, 2
-"""The colours of solved episodes, of others, and of both."""
+WON, LOST = 0, 1
+"""The colours of solved episodes and of others."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ class Panel:
     diagonal: bool = False
     """whether y = x is drawn"""
     log2: bool = False
-    """whether x doubles from tick to tick"""
+    """whether x grows by doubling"""
+    ticks: Sequence[float] = ()
+    """the marked x; () for even ones"""
     backwards: bool = False
     """whether x falls to the right"""
 

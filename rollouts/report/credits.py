@@ -55,9 +55,12 @@ def credits(logs: Sequence[ReadLog]) -> Section:
     charts, tables = [], []
     for name, reads in by_family.items():
         found = by_kind(reads)
-        charts.append(Chart(_CAPTION, [_kinds_panel(name, found)]))
+        shown = found if len(found) <= 2 * SHOWN else [*found[:SHOWN], *found[-SHOWN:]]
+        charts.append(Chart(_CAPTION, [_kinds_panel(name, shown)]))
         charts.append(Chart(_BY_NUMBER, [_number_panel(name, reads)]))
-        tables.append(_table(found, f"By kind of step ({GROUPING[name]}); ordered by what the kind gains over all steps read"))
+        caption = f"By kind of step ({GROUPING[name]}); ordered by what the kind gains over all steps read"
+        left_out = f"; {len(found) - len(shown)} kinds between these are left out" if len(shown) < len(found) else ""
+        tables.append(_table(shown, caption + left_out))
     lead = "The advantage of a step is r + γ V(s′) − V(s): what the step changed in the return that is expected. "
     return Section("credit", title, lead + described(told), charts, tables)
 
@@ -102,9 +105,8 @@ def by_number(reads: Sequence[Read]) -> list[tuple[int, float, float, float]]:
 
 
 def _kinds_panel(name: str, found: Sequence[KindCredit]) -> Panel:
-    told = list(found) if len(found) <= 2 * SHOWN else [*found[:SHOWN], *found[-SHOWN:]]
-    dots = Dots("", range(len(told)), [k.mean for k in told], [k.low for k in told], [k.high for k in told], 0)
-    labels = [f"{k.kind} ({k.count:,})" for k in told]
+    dots = Dots("", range(len(found)), [k.mean for k in found], [k.low for k in found], [k.high for k in found], 0)
+    labels = [f"{k.kind} ({k.count:,})" for k in found]
     return Panel(
         f"credit-{name}", "Advantage by kind of step (number of steps)", "advantage, mean", "", [dots], labels, across=(0,)
     )
@@ -126,7 +128,6 @@ def _table(found: Sequence[KindCredit], caption: str) -> Table:
         "kind of step", "steps", "tasks", "advantage, mean", "95% interval", "sum", "in solved episodes", "gained most",
         "lost most",
     ]  # fmt: skip
-    told = list(found) if len(found) <= 2 * SHOWN else [*found[:SHOWN], *found[-SHOWN:]]
     rows = [
         [
             k.kind,
@@ -139,10 +140,9 @@ def _table(found: Sequence[KindCredit], caption: str) -> Table:
             _short(k.best),
             _short(k.worst),
         ]
-        for k in told
+        for k in found
     ]
-    left_out = f"; {len(found) - len(told)} kinds between these are left out" if len(told) < len(found) else ""
-    return Table(caption + left_out, columns, rows)
+    return Table(caption, columns, rows)
 
 
 def _short(action: str) -> str:

@@ -134,6 +134,8 @@ def _dress(axes: Axes, panel: Panel) -> None:
         axes.set_xlim(panel.bounds)  # both axes alike, where they have bounds
     if panel.log2:
         axes.set_xscale("log", base=2)
+        if panel.ticks:
+            axes.set_xticks(panel.ticks)
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     elif "x" not in panel.percent:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=_whole(panel)))

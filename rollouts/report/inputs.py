@@ -89,6 +89,11 @@ class Curves:
 
     name: str
     points: list[CurvePoint]
+    env: str = ""
+    agent: str = ""
+    """the last part of its path"""
+    env_args: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,11 +111,14 @@ def gather(paths: Sequence[Path]) -> Inputs:
 
     Raises:
         FileNotFoundError: nothing does.
-        ValueError: it is neither a run directory, nor a log, nor a JSON file with curves.
+        ValueError: it is neither a run directory, nor a log, nor a JSON file with curves, or it is given twice.
         LogError: a broken line in a run's metrics.
     """
+    whole = [path.resolve() for path in paths]
+    if twice := [path for path, place in zip(paths, whole, strict=True) if whole.count(place) > 1]:
+        raise ValueError(f"{twice[0]} is given twice: give everything once")
     runs, logs, curves = [], [], []
-    for path, name in zip(paths, distinct([*map(Path, paths)]), strict=True):
+    for path, name in zip(paths, distinct(paths), strict=True):
         if not path.exists():
             raise FileNotFoundError(f"there is nothing at {path}: give a run's folder, a log, or a JSON file with curves")
         if is_log(path):
@@ -130,7 +138,7 @@ def gather(paths: Sequence[Path]) -> Inputs:
 
 
 def distinct(paths: Sequence[Path]) -> list[str]:
-    """The last parts of each path, as many as tell it from the others; twice the same path is twice the same name."""
+    """The last parts of each path, as many as tell it from the others."""
     whole = [path.resolve() for path in paths]
     return [_last_parts(path, [other for other in whole if other != path]) for path in whole]
 
@@ -196,11 +204,13 @@ def read_curves(path: Path, name: str) -> Curves | None:
     if not isinstance(content, dict) or "curves" not in content:
         return None
     try:
-        return Curves(name, [_point(entry) for entry in content["curves"]])
+        points = [_point(entry) for entry in content["curves"]]
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: every entry of curves has search, budget, success, low, high and tokens, and one has not ({error!r})"
         ) from error
+    env_args, sampling = (content[key] if isinstance(content.get(key), dict) else {} for key in ("env_args", "sampling"))
+    return Curves(name, points, str(content.get("env", "")), Path(str(content.get("agent", ""))).name, env_args, sampling)
 
 
 def reference_of(critic: Path) -> Path | None:

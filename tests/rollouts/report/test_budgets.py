@@ -20,6 +20,7 @@ def test_a_curve_is_drawn_for_each_search_by_budget_and_by_tokens() -> None:
         ("tree search", [1, 4], [0.1, 0.4]),
     ]
     assert [list(mark.x) for mark in by_tokens.marks] == [[20], [12, 40]]
+    assert list(by_budget.ticks) == [1, 2, 4]
 
 
 def test_a_search_without_tokens_is_drawn_by_budget_only() -> None:

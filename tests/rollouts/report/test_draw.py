@@ -36,3 +36,9 @@ def test_the_page_decides_on_colours_and_size() -> None:
     assert not any(text in svg for text in (INK, GRID, "http://purl", "<?xml"))
     tag = svg[: svg.index(">")]
     assert "viewBox" in tag and " width=" not in tag and " height=" not in tag
+
+
+def test_budgets_that_are_no_powers_of_two_are_marked() -> None:
+    points = Points("tree", [1, 3, 4], [0.1, 0.2, 0.3], [0.0, 0.1, 0.2], [0.2, 0.3, 0.4])
+    svg = draw(Panel("p", "t", "budget K", "y", [points], percent="y", log2=True, ticks=(1, 3, 4))).svg
+    assert [number for number in "1234" if f">{number}<" in svg] == ["1", "3", "4"]

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from rollouts.report.inputs import CurvePoint, distinct, gather, read_curves, read_metrics
+from rollouts.budgets import Point
+from rollouts.json_file import write_json
+from rollouts.report.inputs import CurvePoint, Curves, distinct, gather, read_curves, read_metrics
+from rollouts.scores import Estimate
 from rollouts.trajectory import LogError
 from tests.rollouts.reported import episode, log
 
@@ -108,3 +111,27 @@ def test_a_runs_evaluations_without_curves_are_passed_over(tmp_path: Path) -> No
     (run / "evaluation" / "plain.json").write_text('{"success": 1}')
     (run / "evaluation" / "budgets.json").write_text(json.dumps({"curves": [POINT]}))
     assert [curves.name for curves in gather([run]).curves] == ["run/budgets"]
+
+
+def test_what_was_asked_for_stands_beside_the_curves(tmp_path: Path) -> None:
+    """As python -m rollouts.evaluate --curve writes it."""
+    path = tmp_path / "c.json"
+    point = Point("best-action", 2, Estimate(0.2, 0.1, 0.3), Estimate(0.1, 0.0, 0.2), 143.5)
+    asked = {"agent": "out/run/sft", "env": "alfworld", "env_args": {"split": "valid_unseen"}, "sampling": {"width": 2}, "seed": 0}
+    write_json(path, {"curves": [point.to_json()]} | asked)
+    found = read_curves(path, "c")
+    assert found == Curves(
+        "c",
+        [CurvePoint("best-action", 2, 0.2, 0.1, 0.3, 143.5)],
+        "alfworld",
+        "sft",
+        {"split": "valid_unseen"},
+        {"width": 2},
+    )
+
+
+def test_a_file_that_is_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = log(tmp_path / "log.jsonl", episode("t", "x"))
+    with pytest.raises(ValueError, match=r"log\.jsonl is given twice"):
+        gather([path, Path("log.jsonl")])

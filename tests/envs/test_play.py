@@ -24,8 +24,8 @@ def solved(problem: Problem, *lines: str, **settings: object) -> tuple[bool, str
     with create_pipe_input() as keys:
         keys.send_text("".join(line + "\r" for line in lines))
         session: PromptSession[str] = PromptSession(input=keys, output=DummyOutput())
-        env = ProblemEnv(Listed([problem]), **settings)  # type: ignore[arg-type]
-        won = Solving(env, shown, session).play()
+        env = ProblemEnv(Listed([SUM, CHOICE]), **settings)  # type: ignore[arg-type]
+        won = Solving(env, shown, session).play(problem.id, seed=0)
     return won, shown.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -54,6 +54,11 @@ def test_a_choice_by_its_letter() -> None:
 def test_steps_are_taken_back() -> None:
     won, shown = solved(SUM, "undo", "2 + 3 = 6", "undo", "2 + 3 = 5", "#### 10", max_steps=2)
     assert won and shown.index("nothing to take back") < shown.index("taken back: 2 + 3 = 6")
+
+
+@pytest.mark.parametrize(("problem", "answer"), [(SUM, "#### 10"), (CHOICE, "#### A")])
+def test_after_a_step_was_taken_back_the_problem_is_the_same(problem: Problem, answer: str) -> None:
+    assert solved(problem, "no", "undo", answer)[0]
 
 
 def test_the_last_step_is_said() -> None:

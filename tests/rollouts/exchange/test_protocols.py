@@ -55,10 +55,13 @@ def test_minari_collects_from_our_environments(name: str, tmp_path: Path, monkey
     assert all(earned == 1.0 for _, _, earned in played)
 
 
-@pytest.mark.parametrize(("name", "turns"), [("math", 20), ("commonsense", 20), ("alfworld", 15)])
-def test_agilerls_multi_turn_protocol_is_satisfied(name: str, turns: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "arguments", "turns"),
+    [("math", {}, 20), ("math", {"level": "response"}, 1), ("commonsense", {}, 20), ("alfworld", {}, 15)],
+)
+def test_agilerls_multi_turn_protocol_is_satisfied(name: str, arguments: dict[str, Any], turns: int) -> None:
     """`MultiTurnEnv` of AgileRL 2.8: max_turns, reset(seed), step(action), close()."""
-    env = envs.make(name, **ENVIRONMENTS[name]).unwrapped
+    env = envs.make(name, **ENVIRONMENTS[name] | arguments).unwrapped
     assert env.max_turns == turns  # type: ignore[attr-defined]
     protocols = pytest.importorskip("agilerl.protocols", reason="AgileRL is not installed")
     if not hasattr(protocols, "MultiTurnEnv"):

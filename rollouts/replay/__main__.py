@@ -87,6 +87,10 @@ class Args:
 def main(args: Args) -> int:
     """The command line; returns the exit status."""
     if args.verify:
+        if args.episode is not None or args.task is not None or args.seed is not None:
+            raise ValueError(
+                "--verify plays every episode again: leave out --episode, --task and --seed (v in the console plays one)"
+            )
         path = Path(args.log_or_run)
         return verify(path if is_log(path) else newest_log(run_directory(path)))
     source = open_source(args.log_or_run, args.critic, args.reference, args.base)

@@ -153,13 +153,18 @@ def test_many_open_files_are_no_hindrance() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
-def test_close_ends_a_worker_at_work() -> None:
+def test_close_ends_a_worker_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, asked = symbolic._Worker.read, threading.Event()
+
+    def reading(worker: symbolic._Worker, seconds: float) -> object:
+        if seconds == symbolic.WALL_LIMIT:  # the question has been written, and its answer is waited for
+            asked.set()
+        return read(worker, seconds)
+
+    monkeypatch.setattr(symbolic._Worker, "read", reading)
     thread = threading.Thread(target=lambda: compare(*SLOW))
     thread.start()
-    deadline = time.monotonic() + 60
-    while not workers() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(2)  # started, and asked
+    assert asked.wait(120)
     symbolic.close()
     thread.join(30)
     assert not thread.is_alive() and workers() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -98,7 +99,16 @@ def console(path: Path, *arguments: str, size: tuple[int, int] = (24, 80)):  # t
     for name in ("COLUMNS", "LINES"):
         environment.pop(name, None)
     command = ["-m", "rollouts.replay", str(path), *arguments]
-    return pexpect.spawn(sys.executable, command, cwd=path.parent, env=environment, dimensions=size, encoding="utf-8", timeout=20)
+    return pexpect.spawn(
+        sys.executable,
+        command,
+        cwd=path.parent,
+        env=environment,
+        dimensions=size,
+        encoding="utf-8",
+        timeout=20,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
 
 
 def wait(child, shown: str) -> None:  # type: ignore[no-untyped-def]

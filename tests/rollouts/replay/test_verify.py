@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -129,6 +130,12 @@ def test_the_command_says_where_and_exits_with_1(tmp_path: Path, capsys: pytest.
     shown = " ".join(capsys.readouterr().out.split())
     assert "1 of 2 episodes are true" in shown
     assert f"the first that diverges: {second.task}, seed 1, step 3, reward: logged 1.0, found 0.0" in shown
+
+
+@pytest.mark.parametrize("one", [{"episode": 0}, {"task": "arithmetic-d2/train/000000"}, {"seed": 1}])
+def test_one_episode_is_not_what_the_command_verifies(tmp_path: Path, one: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="leave out --episode, --task and --seed"):
+        main(Args(str(maths_log(tmp_path / "log.jsonl", 1)), verify=True, **one))
 
 
 def test_a_log_without_an_episode_is_not_called_true(tmp_path: Path) -> None:

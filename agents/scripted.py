@@ -89,6 +89,8 @@ class ExpertAgent(Agent):
     on purpose, because offline learners need logs of uneven quality:
 
     - `noise`: the probability, at each turn, of a random other move.
+    - `disturb`: the same, but the move is marked as a disturbance (`Step.disturbed`): what follows shows how to go on after a
+      mistake, and no learner takes the mistake for an example (DART, Laskey et al. 2017, with noise of moves).
     - `order`: the search goes by what is "likely", or in a "random" order.
     - `forget`: the probability, at each turn, of forgetting what one receptacle holds.
 
@@ -97,20 +99,29 @@ class ExpertAgent(Agent):
     """
 
     def __init__(
-        self, noise: float = 0.0, order: str = "likely", forget: float = 0.0, seed: int = 0, thoughts: bool = False
+        self,
+        noise: float = 0.0,
+        order: str = "likely",
+        forget: float = 0.0,
+        seed: int = 0,
+        thoughts: bool = False,
+        disturb: float = 0.0,
     ) -> None:
         """Set the dials. Raises ValueError for a probability outside [0, 1], an unknown order, thoughts that are not a bool."""
-        for dial, value in (("noise", noise), ("forget", forget)):
+        for dial, value in (("noise", noise), ("forget", forget), ("disturb", disturb)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{dial}={value}: wanted a probability from 0 to 1.")
+        if noise + disturb > 1:
+            raise ValueError(f"noise={noise} and disturb={disturb}: wanted probabilities whose sum is at most 1.")
         if order not in ("likely", "random"):
             raise ValueError(f"order={order!r}: wanted 'likely' or 'random'.")
         if not isinstance(thoughts, bool):
             raise ValueError(f"thoughts={thoughts!r}: wanted true or false.")
-        dials = {"noise": noise, "order": order, "forget": forget, "seed": seed, "thoughts": thoughts}
+        dials = {"noise": noise, "disturb": disturb, "order": order, "forget": forget, "seed": seed, "thoughts": thoughts}
         turned = [f"{name}={value}" for name, value in dials.items() if value not in (0, "likely")]
         self.name = f"expert({', '.join(turned)})" if turned else "expert"
-        self.noise, self.order, self.forget, self.seed, self.thoughts = noise, order, forget, seed, thoughts
+        self.noise, self.disturb, self.forget = noise, disturb, forget
+        self.order, self.seed, self.thoughts = order, seed, thoughts
 
     def act(self, histories: Sequence[History]) -> list[Action]:
         """Choose one action each. Raises ValueError for an episode with neither a solution nor ALFWorld's text."""
@@ -120,22 +131,25 @@ class ExpertAgent(Agent):
         solution = history.turns[0].info.get("solution")
         if solution is not None:
             return Action(str(solution))
-        move = self._play(history)
-        return Action(f"Thought: {move.why}\nAction: {move.command}" if self.thoughts else move.command)
+        move, disturbance = self._play(history)
+        text = f"Thought: {move.why}\nAction: {move.command}" if self.thoughts else move.command
+        return Action(text, info={"disturbance": True} if disturbance else {})
 
-    def _play(self, history: History) -> Move:
+    def _play(self, history: History) -> tuple[Move, bool]:
+        """The move, and whether it is a disturbance."""
         world = _read(history)
         order = LIKELY if self.order == "likely" else self._shuffled(history)
-        if not self.noise and not self.forget:  # a stream takes as long to make as a plan
-            return plan(world, order)
+        if not self.noise and not self.forget and not self.disturb:  # a stream takes as long to make as a plan
+            return plan(world, order), False
         random = stream(history, f"expert{self.seed}")
         if random.random() < self.forget and world.contents:
             del world.contents[random.choice(sorted(world.contents))]
         move = plan(world, order)
-        if random.random() < self.noise:
+        drawn = random.random()
+        if drawn < self.noise + self.disturb:
             other = random.choice([other for other in possible(world) if other != move.command])
-            return Move(other, "I leave my plan for a moment. This is a move at random.")
-        return move
+            return Move(other, "I leave my plan for a moment. This is a move at random."), drawn >= self.noise
+        return move, False
 
     def _shuffled(self, history: History) -> Order:
         """A random order of search, fixed for the episode."""

@@ -60,7 +60,8 @@ def _logps(trajectory: Trajectory, found: Encoded) -> tuple[float, ...] | None:
     logged = [step.logps for step in trajectory.steps]
     if None in logged:
         return None
-    own = iter([logp for step in logged[: found.kept] for logp in step or ()])
+    encoded = set(found.step)
+    own = iter([logp for number, step in enumerate(logged) if number in encoded for logp in step or ()])
     return tuple(0.0 if step < 0 else next(own) for step in found.step)
 
 

@@ -6,7 +6,7 @@ Learners and whatever reads a critic along a log encode by this, so that V is re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Literal, TypeVar
 
@@ -56,7 +56,8 @@ class Encoded:
 def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: Truncated = "zero") -> Encoded | None:
     """An episode as tokens: sampled ids stay as they are, other text is encoded piece by piece.
 
-    None if nothing fits, or for a truncated episode that is to be dropped.
+    A step marked as a disturbance (`Step.disturbed`) is what befell the agent, and its tokens are the environment's. None if
+    nothing fits, or for a truncated episode that is to be dropped.
 
     Raises:
         ValueError: the sampled ids do not say what the actions say: they are another tokenizer's.
@@ -73,7 +74,8 @@ def encode(trajectory: Trajectory, prompt: Prompt, max_length: int, truncated: T
     cut = cut_off and truncated == "bootstrap"
     if cut:
         turns.append(Turn(trajectory.final, {}))  # the state at the cut is that of an action that never came
-    pieces = prompt.pieces(turns)
+    disturbed = {number for number, step in enumerate(trajectory.steps) if step.disturbed}
+    pieces = [replace(piece, turn=None) if piece.turn in disturbed else piece for piece in prompt.pieces(turns)]
     fitting = list(_beginning(pieces, max_length))
     if cut and fitting and fitting[-1].tokens[-1] == prompt.closer:
         fitting.pop()  # no V is learnt behind a closing token: that of the state before the action stands for it too

@@ -60,6 +60,11 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     info: dict[str, Any] = {}
     """what the environment said of the step, plain values only"""
 
+    @property
+    def disturbed(self) -> bool:
+        """The action befell the agent, which did not choose it (`info["disturbance"]`): learners take it for the environment's."""
+        return self.info.get("disturbance") is True
+
 
 class Trajectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One episode. `(task, seed)` is its key in a log."""

@@ -167,6 +167,18 @@ def test_a_move_at_random_claims_no_reason() -> None:
     assert thoughts == {"Thought: I leave my plan for a moment. This is a move at random."}
 
 
+def test_disturbances_are_the_moves_of_noise_and_marked() -> None:
+    first = ROOM.format(KITCHEN, "put a mug in cabinet")
+    plain, noisy, disturbed = (
+        agent.act([History("task", seed, [Turn(first)]) for seed in range(200)])
+        for agent in (ExpertAgent(), ExpertAgent(noise=0.3), ExpertAgent(disturb=0.3))
+    )
+    assert [action.text for action in disturbed] == [action.text for action in noisy]
+    marked = [bool(action.info.get("disturbance")) for action in disturbed]
+    assert marked == [ours.text != theirs.text for ours, theirs in zip(disturbed, plain, strict=True)]
+    assert 30 < sum(marked) < 90 and not any(action.info for action in noisy)
+
+
 def test_a_random_search_claims_no_likelihood() -> None:
     history = History("task", 0, [Turn(ROOM.format("a bed 1", "put a mug in cabinet"))])
     said = respond(history, ExpertAgent(order="random", thoughts=True))
@@ -244,6 +256,8 @@ def test_dials_are_in_the_name_and_checked() -> None:
     assert RandomAgent(3).name == "random(seed=3)"
     with pytest.raises(ValueError, match="noise=2"):
         ExpertAgent(noise=2)
+    with pytest.raises(ValueError, match=r"noise=0.6 and disturb=0.5: wanted probabilities whose sum is at most 1"):
+        ExpertAgent(noise=0.6, disturb=0.5)
     with pytest.raises(ValueError, match="order='best'"):
         ExpertAgent(order="best")
     with pytest.raises(ValueError, match="thoughts='yes': wanted true or false"):

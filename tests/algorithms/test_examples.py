@@ -39,6 +39,28 @@ def test_sampled_tokens_and_their_log_probabilities_stay(tokenizer: PreTrainedTo
     assert sum(row.logps[:-3]) == 0
 
 
+def test_a_disturbance_is_not_the_agents(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Its text stays where it was, no learner is told to repeat it, and what it earned goes to the step before it."""
+    prompt = Prompt(tokenizer)
+    steps = [Step("see", "go", 0.0), Step("there", "look", 1.0, info={"disturbance": True}), Step("here", "take", 2.0)]
+    row = encode_row(episode(*steps), prompt, 100)
+    assert row is not None
+    said = "<|user|>see<|agent|>go<|end|><|user|>there<|agent|>look<|end|><|user|>here<|agent|>take<|end|>"
+    assert tokenizer.decode(row.tokens) == said
+    assert tokenizer.decode([t for t, s in zip(row.tokens, row.step, strict=True) if s >= 0]) == "go<|end|>take<|end|>"
+    assert collate([row], "step").reward.tolist() == [[1.0, 2.0]]
+
+
+def test_log_probabilities_stay_with_their_steps_around_a_disturbance(tokenizer: PreTrainedTokenizerFast) -> None:
+    prompt = Prompt(tokenizer)
+    ids = (*(tokenizer.convert_tokens_to_ids(letter) for letter in "go"), prompt.closer)
+    forced = Step("a", "go", 0.0, ids, (-9.0, -9.0, -9.0), info={"disturbance": True})
+    row = encode_row(episode(forced, Step("b", "go", 1.0, ids, (-1.0, -2.0, -3.0)), forced), prompt, 100)
+    assert row is not None and row.logps is not None
+    assert [logp for logp, step in zip(row.logps, row.step, strict=True) if step >= 0] == [-1.0, -2.0, -3.0]
+    assert row.tokens[-3:] == ids and row.step[-3:] == (1, 1, 1)  # what follows the agent's last decision is left out
+
+
 def test_tokens_of_another_tokenizer_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(ValueError, match="give the model that sampled this log"):
         encode_row(episode(Step("see", "go", 1.0, (103, 111), (-1.0, -2.0))), Prompt(tokenizer), 100)

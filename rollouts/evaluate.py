@@ -6,7 +6,9 @@
     python -m rollouts.evaluate RUN --env math --split test --decoding dqo
 
 RUN is a run's folder, a checkpoint, a model, or the name of a scripted agent. Decoding is greedy unless a temperature is given, or
-a search or several samples of a task want different ones: then it is 1. A stopped evaluation goes on from its `--log`.
+a search or several samples of a task want different ones: then it is 1. A run whose `config.json` has a rule to decide by
+("decision": {"search": "best-action", "width": 4}) is played by that, but for what the command line says. A stopped evaluation
+goes on from its `--log`.
 
 A curve plays a search at several budgets. Responses are sampled once, as many of each task as the largest budget, and every
 smaller one, the votes and pass@k are computed from the same samples; a search that depends on its budget from the first action on
@@ -19,11 +21,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import tyro
 
 from agents.agent import Agent
@@ -33,6 +36,7 @@ from rollouts.cli import run
 from rollouts.collect import EnvironmentArgs, collect_log
 from rollouts.json_file import write_json
 from rollouts.resolve import env_maker, parse_pairs, resolve_agent
+from rollouts.runs import decision_rule
 from rollouts.scores import Scores, print_scores
 from rollouts.searching import SearchArgs, searching_agent
 from rollouts.trajectory import Header, Trajectory
@@ -232,5 +236,27 @@ def main(args: Args) -> None:
         evaluate(args)
 
 
+def parse(command: Sequence[str] | None = None) -> Args:
+    """The arguments of a command line (default: the process's), those left out by the run's own rule, where it has one.
+
+    Raises:
+        ValueError: the rule has a setting that there is not, or as `decision_rule`.
+    """
+    args = tyro.cli(Args, args=command)
+    rule = decision_rule(args.agent)
+    if not rule:
+        return args
+    parts: dict[str, type] = {"search": SearchArgs, "decoding": Decoding}
+    names = {each.name: part for part, of in parts.items() for each in fields(of)}
+    where = Path(args.agent, "config.json")
+    if unknown := [name for name in rule if name not in names]:
+        raise ValueError(f"{where} decides by {unknown[0]!r}, which is none of {', '.join(names)}")
+    try:
+        ruled = {part: msgspec.convert({k: v for k, v in rule.items() if names[k] == part}, of) for part, of in parts.items()}
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{where} decides by {rule}: {error}") from error
+    return tyro.cli(Args, args=command, default=replace(args, **ruled))
+
+
 if __name__ == "__main__":
-    run(lambda: main(tyro.cli(Args)))
+    run(lambda: main(parse()))

@@ -14,7 +14,7 @@ from agents import checkpoint
 from agents.checkpoint import Base
 from agents.model import ActorCritic
 from agents.sampling import Sampling
-from rollouts.evaluate import Args, Decoding, curves, evaluate
+from rollouts.evaluate import Args, Decoding, curves, evaluate, parse
 from rollouts.searching import SearchArgs
 from rollouts.trajectory import read
 
@@ -118,3 +118,44 @@ def test_a_trees_budget_is_its_iterations(run: Path, tmp_path: Path) -> None:
 def test_budgets_begin_at_one(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--curve must be budgets of at least 1"):
         math(run, tmp_path / "log.jsonl", curve=(0, 2))
+
+
+def ruled(folder: Path, rule: object) -> str:
+    (folder / "config.json").write_text(json.dumps({"checkpoint": "sft", "decision": rule}))
+    return str(folder)
+
+
+def test_a_run_is_played_by_its_own_rule(tmp_path: Path) -> None:
+    run = ruled(tmp_path, {"search": "best-action", "width": 3, "value": "likelihood", "temperature": 0.5, "max_new_tokens": 16})
+    args = parse([run, "--env", "math", "--episodes", "7"])
+    assert args.search == SearchArgs(search="best-action", width=3, value="likelihood")
+    assert args.decoding == Decoding(temperature=0.5, max_new_tokens=16)
+    assert (args.env, args.agent, args.episodes) == ("math", run, 7)
+
+
+def test_the_command_line_counts_more_than_the_rule(tmp_path: Path) -> None:
+    run = ruled(tmp_path, {"search": "best-action", "width": 3, "max_new_tokens": 16})
+    args = parse([run, "--env", "math", "--search", "none", "--temperature", "0"])
+    assert args.search.search == "none"
+    assert args.decoding == Decoding(temperature=0.0, max_new_tokens=16)
+
+
+def test_without_a_rule_the_defaults_are_those_of_the_command(tmp_path: Path) -> None:
+    assert parse(["expert", "--env", "math"]) == Args("math")
+    (tmp_path / "config.json").write_text("{}")
+    assert parse([str(tmp_path), "--env", "math"]) == Args("math", agent=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"widht": 3}, "decides by 'widht', which is none of search, width"),
+        ({"width": "3"}, "Expected `int`, got `str`"),
+        ({"search": "best"}, "Invalid enum value 'best'"),
+        ({"search": "vote", "simulator": True}, "--simulator is for --search beam and tree"),
+        ("greedy", "wanted an object such as"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_says_so(tmp_path: Path, rule: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse([ruled(tmp_path, rule), "--env", "math"])

@@ -198,11 +198,12 @@ class _Pool:
     def close(self) -> None:
         """End all workers, those at work too."""
         with self.lock:
-            workers, self.workers, self.idle = self.workers, set(), []
+            workers, idle, self.workers, self.idle = self.workers, self.idle, set(), []
         for worker in workers:
             worker.process.kill()
         for worker in workers:
             worker.process.wait()
+        for worker in idle:  # the pipes of others are their askers' to close: who waits on one that another closed is not woken
             worker.drop()
 
     def after_fork(self) -> None:

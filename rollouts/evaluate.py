@@ -246,16 +246,17 @@ def parse(command: Sequence[str] | None = None) -> Args:
     rule = decision_rule(args.agent)
     if not rule:
         return args
-    parts: dict[str, type] = {"search": SearchArgs, "decoding": Decoding}
-    names = {each.name: part for part, of in parts.items() for each in fields(of)}
     where = Path(args.agent, "config.json")
-    if unknown := [name for name in rule if name not in names]:
-        raise ValueError(f"{where} decides by {unknown[0]!r}, which is none of {', '.join(names)}")
+    known = [each.name for of in (SearchArgs, Decoding) for each in fields(of)] + ["env_args"]
+    if unknown := [name for name in rule if name not in known]:
+        raise ValueError(f"{where} decides by {unknown[0]!r}, which is none of {', '.join(known)}")
     try:
-        ruled = {part: msgspec.convert({k: v for k, v in rule.items() if names[k] == part}, of) for part, of in parts.items()}
+        search, decoding = msgspec.convert(rule, SearchArgs), msgspec.convert(rule, Decoding)
+        env_args = msgspec.convert(rule.get("env_args", ()), tuple[str, ...])
     except msgspec.ValidationError as error:
         raise ValueError(f"{where} decides by {rule}: {error}") from error
-    return tyro.cli(Args, args=command, default=replace(args, **ruled))
+    found = tyro.cli(Args, args=command, default=replace(args, search=search, decoding=decoding))
+    return replace(found, env_args=(*env_args, *found.env_args))  # of two for one argument, the last counts
 
 
 if __name__ == "__main__":

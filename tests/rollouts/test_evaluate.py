@@ -140,6 +140,12 @@ def test_the_command_line_counts_more_than_the_rule(tmp_path: Path) -> None:
     assert args.decoding == Decoding(temperature=0.0, max_new_tokens=16)
 
 
+def test_a_rule_may_say_how_the_environment_speaks(tmp_path: Path) -> None:
+    run = ruled(tmp_path, {"env_args": ["form=react", "max_steps=40"]})
+    given = parse([run, "--env", "alfworld", "--env-args", "max_steps=7", "--split", "train"])
+    assert given.environment() == {"form": "react", "max_steps": 7, "split": "train"}
+
+
 def test_without_a_rule_the_defaults_are_those_of_the_command(tmp_path: Path) -> None:
     assert parse(["expert", "--env", "math"]) == Args("math")
     (tmp_path / "config.json").write_text("{}")
@@ -153,6 +159,7 @@ def test_without_a_rule_the_defaults_are_those_of_the_command(tmp_path: Path) ->
         ({"width": "3"}, "Expected `int`, got `str`"),
         ({"search": "best"}, "Invalid enum value 'best'"),
         ({"search": "vote", "simulator": True}, "--simulator is for --search beam and tree"),
+        ({"env_args": {"form": "react"}}, "Expected `array`, got `object`"),
         ("greedy", "wanted an object such as"),
     ],
 )

@@ -49,26 +49,26 @@ def find_sources(
     task_types: Sequence[str] | None = None,
     scenes: Sequence[int] | None = None,
     difficulty: str | Mapping[str, int | None] | Difficulty | None = None,
+    count: int | None = None,
 ) -> dict[str, Source]:
     """The games of a split by task id, sorted.
 
     `games` is "generated", what `envs.alfworld.games.find_games` takes, or games by task id, which are taken as they are. None
     means the files of `$ALFWORLD_DATA` or `~/.cache/alfworld`, and generated games where there are none. `difficulty` turns the
-    generator's dials.
+    generator's dials, and `count` is how many games it makes (None: the official number).
 
-    Raises ValueError for an unknown split, task type or difficulty, or a difficulty for games that are files; FileNotFoundError
-    where no game is found.
+    Raises ValueError for an unknown split, task type or difficulty, or a difficulty or count for games that are files;
+    FileNotFoundError where no game is found.
     """
     if isinstance(games, Mapping):
         return dict(games)
     if games == GENERATED or (games is None and not _downloaded()):
         if games is None:
             _say_generated()
-        return dict(generated(split, difficulty=difficulty, task_types=task_types, scenes=scenes))
-    if difficulty is not None:
-        raise ValueError(
-            f"difficulty={difficulty!r} is the generator's, and these games are files: leave it out, or games={GENERATED!r}"
-        )
+        return dict(generated(split, count, difficulty=difficulty, task_types=task_types, scenes=scenes))
+    for name, dial in (("difficulty", difficulty), ("count", count)):
+        if dial is not None:
+            raise ValueError(f"{name}={dial!r} is the generator's, and these games are files: leave it out, or games={GENERATED!r}")
     return {task: GameFile(path) for task, path in find_games(games, split, task_types, scenes).items()}
 
 

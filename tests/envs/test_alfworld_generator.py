@@ -294,6 +294,13 @@ def test_a_difficulty_is_of_generated_games_only(tmp_path: Path) -> None:
     write_games(generated("train", 1), "train", tmp_path)
     with pytest.raises(ValueError, match="difficulty='small' is the generator's, and these games are files"):
         find_sources(tmp_path, difficulty="small")
+    with pytest.raises(ValueError, match="count=5 is the generator's, and these games are files"):
+        find_sources(tmp_path, count=5)
+
+
+def test_as_many_games_are_generated_as_are_asked_for() -> None:
+    few, many = (find_sources("generated", "train", count=count) for count in (7, 20))
+    assert (len(few), len(many)) == (7, 20) and few.keys() <= many.keys()
 
 
 def test_a_task_has_its_shortest_solution_beside_it() -> None:

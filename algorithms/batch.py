@@ -18,6 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 from agents.packing import Packing, pack
 
 Level = Literal["token", "step", "response"]
+Cut = Level | Literal["dialogue"]
+"""What a batch's decisions are. Of a dialogue: the agent's tokens are one, and as if it were a second one, all that it was told."""
 
 
 @dataclass
@@ -112,8 +114,8 @@ def digest(*numbers: tuple[int, ...]) -> bytes:
     return blake2b(repr(numbers).encode(), digest_size=16).digest()
 
 
-def collate(rows: Sequence[Row], level: Level, pad: int = 0, packed: bool = False) -> Batch:
-    """Rows -> a batch whose decisions are tokens, steps or whole responses.
+def collate(rows: Sequence[Row], level: Cut, pad: int = 0, packed: bool = False) -> Batch:
+    """Rows -> a batch whose decisions are tokens, steps or whole responses (or a dialogue's two sides).
 
     At token level a step's reward (and target) stands at its last token; a response has the sum of its rewards; what a step
     without tokens earned is the step's before it. Process scores are added to the rewards (DQO, appendix A.1). A `packed` batch
@@ -122,11 +124,11 @@ def collate(rows: Sequence[Row], level: Level, pad: int = 0, packed: bool = Fals
     Raises:
         ValueError: no rows, an unknown level, or a row without a token of the agent.
     """
-    if level not in ("token", "step", "response"):
+    if level not in ("token", "step", "response", "dialogue"):
         raise ValueError(f"unknown level {level!r}: expected token, step or response")
     if not rows:
         raise ValueError("cannot collate an empty list of rows: the log gave no examples")
-    parts = [_decide(row, level) for row in rows]
+    parts = [_sides(row) if level == "dialogue" else _decide(row, level) for row in rows]
     decision, start, reward, target, old_logp, step = zip(*parts, strict=True)
     mask = [torch.ones(len(x), dtype=torch.bool) for x in start]
 
@@ -163,6 +165,16 @@ def row_mean(scores: Tensor, batch: Batch) -> Tensor:
     rows = chosen.nonzero()[:, 0]
     total = scores.new_zeros(len(chosen)).index_add(0, rows, scores)
     return total / chosen.sum(1)
+
+
+def _sides(row: Row) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """As `_decide`: decision 0 is the agent's response, 1 what it was told. The first token has no state and is neither's."""
+    response = _decide(row, "response")
+    decision = (response[0] < 0).long()
+    decision[0] = -1
+    nothing = torch.zeros(1)
+    start, reward, target, old_logp, step = (torch.cat([part, nothing.to(part.dtype)]) for part in response[1:])
+    return decision, start, reward, target, old_logp, step
 
 
 def _decide(row: Row, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -34,7 +34,7 @@ from algorithms.batch import Row
 from algorithms.faults import Faults, TrainingFault
 from algorithms.method import Method
 from algorithms.minibatch import Draws, families, join
-from algorithms.optimizer import adamw, forget_direction
+from algorithms.optimizer import forget_direction, optimizer_of
 from algorithms.reference import ReferenceCache, needed, repeated
 from algorithms.runfiles import RunFiles
 from algorithms.selection import balanced
@@ -111,8 +111,10 @@ class Learner:
         self.steps = max(1, training.min_steps, round(training.epochs * self.draws.count / self.draws.batch))
         self.alone = round(training.critic_start * self.steps) if method.value else 0  # steps in which the policy stays
         if self.sharding:
+            if training.optimizer == "muon":
+                raise ValueError("--optimizer muon wants whole matrices, and several processes share them out: take adamw")
             self.sharding.shard(model, self.accelerator)
-        optimizer, self.schedule = adamw(model.groups(), training, self.steps, self.alone)
+        optimizer, self.schedule = optimizer_of(model, model.groups(), training, self.steps, self.alone)
         self.model, self.optimizer = (model, optimizer) if self.sharding else self.accelerator.prepare(model, optimizer)
         self.step = 0
         pad = int(cast(int, self.start.tokenizer.pad_token_id or 0))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from algorithms.batch import Batch, Level, Outputs, Row
+from algorithms.batch import Batch, Cut, Outputs, Row
 
 FINITE = sys.float_info.max
 
@@ -43,7 +43,7 @@ class Method:
     """its frozen dataclass of settings"""
     loss: Callable[[Outputs, Batch, Any], tuple[Tensor, dict[str, Tensor]]]
     """(outputs, batch, config) -> the loss and its metrics: means like the loss, or (sum, count) of `returns.part`"""
-    level: Callable[[Any], Level]
+    level: Callable[[Any], Cut]
     """the level of its batches, from its config"""
     rows: Callable[[Sequence[Row], Any, random.Random], list[Row]]
     """chooses its examples, from its config and a random stream"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from agents.model import CriticKind, Recomputed
 from algorithms.method import FINITE, check_ranges
@@ -46,7 +47,9 @@ class Training:
     clip: float = 1.0
     """largest gradient norm, for the policy and for the critic apart; 0: any"""
     weight_decay: float = 0.0
-    """AdamW's, decoupled"""
+    """decoupled, as AdamW has it"""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: orthogonal steps for the weights between hidden states, AdamW for the rest; for models from scratch, in one process"""
     critic: CriticKind = "separate"
     """separate (a trunk of its own), lora (an adapter on the frozen base), shared (the policy's trunk)"""
     trunk_gradient: float = 0.1

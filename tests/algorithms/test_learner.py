@@ -194,13 +194,14 @@ def run_until_killed(learner: Learner, at: int) -> None:
         learner.run()
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_resuming_after_a_kill_equals_an_uninterrupted_run(
-    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    small_lm: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, optimizer: str
 ) -> None:
     """Nine steps; killed after the seventh, with a state saved at the sixth: weights, values and metrics are the same."""
 
     def make(folder: str) -> Learner:
-        return learner(oreo.METHOD, small_lm, tokenizer, tmp_path / folder, epochs=3, save_every=3)
+        return learner(oreo.METHOD, small_lm, tokenizer, tmp_path / folder, epochs=3, save_every=3, optimizer=optimizer)
 
     whole = make("whole")
     whole.run()

@@ -17,9 +17,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|agent|>' }}{% endif %}"
 )
 # Digits apart (arithmetic is learnt by column), line breaks apart (they end steps), words and signs with the space before them.
-_SPLIT = r"\n|[^\S\n]?\d|[^\S\n]?\p{L}+|[^\S\n]?[^\s\d\p{L}]+|[^\S\n]+"
-# A word and its number together: " drawer 12".
-_NUMBERED = r"[^\S\n]?\p{L}+ \d+"
+_SPLIT = Regex(r"\n|[^\S\n]?\d|[^\S\n]?\p{L}+|[^\S\n]?[^\s\d\p{L}]+|[^\S\n]+")
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,6 @@ class TinyConfig:
     """most tokens of an episode"""
     init: float = 0.02
     """standard deviation of the weights at the start"""
-    numbered: bool = False
-    """a word and the number behind it are one token where they are frequent, as things are named in ALFWorld ("drawer 12"): to copy
-    such a name is then one look back, not a look for each part; otherwise digits stay apart, as arithmetic wants them"""
 
     def __post_init__(self) -> None:
         """Raises ValueError where the width is not shared out among the heads."""
@@ -48,10 +43,8 @@ class TinyConfig:
             raise ValueError(f"{self}: wanted at least 1 of each, and a width that is a multiple of twice the heads")
 
 
-def train_tokenizer(texts: Iterable[str], vocab: int = TinyConfig.vocab, numbered: bool = False) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of at most `vocab` ids trained on `texts`; any Unicode text survives it.
-
-    Digits stay apart, unless names are `numbered` (see `TinyConfig`).
+def train_tokenizer(texts: Iterable[str], vocab: int = TinyConfig.vocab) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of at most `vocab` ids trained on `texts`; any Unicode text survives it, digits stay apart.
 
     Raises:
         ValueError: `vocab` has no room for the 256 bytes and the special tokens.
@@ -61,10 +54,7 @@ def train_tokenizer(texts: Iterable[str], vocab: int = TinyConfig.vocab, numbere
         raise ValueError(f"vocab={vocab} is too small: the 256 bytes and {len(specials)} special tokens need {256 + len(specials)}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
-        [
-            pre_tokenizers.Split(Regex(f"{_NUMBERED}|{_SPLIT}" if numbered else _SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
+        [pre_tokenizers.Split(_SPLIT, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
     trainer = trainers.BpeTrainer(

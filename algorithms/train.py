@@ -37,7 +37,7 @@ def texts_of(trajectories: Iterable[Trajectory]) -> Iterator[str]:
 
 def scratch(trajectories: Iterable[Trajectory], seed: int, size: TinyConfig) -> Loaded:
     """The tiny preset's model, with a tokenizer trained on the log's text."""
-    tokenizer = tiny.train_tokenizer(texts_of(trajectories), size.vocab, size.numbered)
+    tokenizer = tiny.train_tokenizer(texts_of(trajectories), size.vocab)
     lm = tiny.build(tokenizer, size, seed)
     return Loaded(lm, tokenizer, Base("tiny", checkpoint.fingerprint(lm)))
 

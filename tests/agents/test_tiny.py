@@ -15,18 +15,12 @@ def test_digits_and_line_breaks_stay_apart(tokenizer: PreTrainedTokenizerFast) -
     assert pieces.count("\n") == 2
 
 
-def test_numbered_names_are_one_token() -> None:
-    tokenizer = tiny.train_tokenizer(["go to desk 12, then to desk 1"] * 3, 400, numbered=True)
-    assert [tokenizer.decode([i]) for i in tokenizer.encode("go to desk 12")] == ["go", " to", " desk 12"]
-    assert tokenizer.decode(tokenizer.encode("go to desk 31")) == "go to desk 31"  # a name never seen
+ENV_TEXT = tiny.train_tokenizer(["go to desk 1"], 300)
 
 
-TOKENIZERS = [tiny.train_tokenizer(["go to desk 1"], 300, numbered) for numbered in (False, True)]
-
-
-@given(st.sampled_from(TOKENIZERS), st.text(st.characters(exclude_categories=["Cs"]), max_size=50))
-def test_any_text_survives(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
-    assert tokenizer.decode(tokenizer.encode(text), clean_up_tokenization_spaces=False) == text
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50))
+def test_any_text_survives(text: str) -> None:
+    assert ENV_TEXT.decode(ENV_TEXT.encode(text), clean_up_tokenization_spaces=False) == text
 
 
 def test_weights_depend_on_the_seed_alone(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -12,12 +12,16 @@ it was: episodes are keyed by (task, seed), and those in the log are not played 
 A log is an agent too: `--agent LOG` plays its episodes again, all of them by default. With other arguments of the environment
 (such as another prompt) what is observed changes, and actions and token ids stay; their log-probabilities, which are of what was
 observed then, are left out.
+
+With `--dagger` the expert corrects an agent's moves (`--agent-args` are the expert's), and the log is of demonstrations:
+
+    python -m rollouts.collect --env alfworld --agent RUN/sft --temperature 0 --dagger 0.5 --out corrected.jsonl
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +29,14 @@ import msgspec
 import tyro
 
 from agents.agent import Agent
+from agents.dagger import DAggerAgent
 from agents.sampling import Sampling
 from agents.scripted import ReplayAgent
 from rollouts.cli import run
 from rollouts.episodes import Player, collect, episode_keys, logged_keys
 from rollouts.keys import Keys
 from rollouts.progress import EpisodeProgress
-from rollouts.resolve import env_maker, parse_pairs, resolve_agent
+from rollouts.resolve import env_maker, parse_pairs, resolve_agent, scripted_agent
 from rollouts.stats import Tally, print_summary
 from rollouts.stored import survey
 from rollouts.trajectory import End, Header, LogWriter, Trajectory, records
@@ -65,6 +70,8 @@ class Args(EnvironmentArgs):
     among what the environment lists), the URL of a server's API, or a log whose episodes are played again"""
     agent_args: tuple[str, ...] = ()
     """arguments of a scripted agent (see agents/scripted.py) or of one on a server (agents/remote.py), as KEY=VALUE"""
+    dagger: float | None = None
+    """the expert corrects the agent with this probability where it would make another move (see agents/dagger.py)"""
     out: Path = Path("rollouts.jsonl")
     """the log; an unfinished one is gone on with"""
     episodes: int | None = None
@@ -164,9 +171,21 @@ def player(args: Args) -> Player:
     return collect
 
 
+def acting(args: Args) -> tuple[Agent, Header]:
+    """Who acts, and the header (without environment) of its log. Raises as `resolve_agent` and `DAggerAgent`."""
+    given = parse_pairs(args.agent_args, "--agent-args")
+    if args.dagger is None:
+        return resolve_agent(args.agent, args.sampling, args.base, given)
+    if args.ray:
+        raise ValueError("--dagger plays in this process, not on a cluster: leave --ray out")
+    student, _ = resolve_agent(args.agent, args.sampling, args.base)
+    agent = DAggerAgent(student, scripted_agent("expert", given), args.dagger)
+    return agent, Header("", agent.name, sampling=asdict(args.sampling))
+
+
 def main(args: Args) -> None:
     """The command line."""
-    agent, header = resolve_agent(args.agent, args.sampling, args.base, parse_pairs(args.agent_args, "--agent-args"))
+    agent, header = acting(args)
     found = collect_log(
         args.env,
         args.environment(),

@@ -60,6 +60,7 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
         difficulty: str | Mapping[str, int | None] | Difficulty | None = None,
         form: str = "command",
         count: int | None = None,
+        fold: str | None = None,
     ) -> None:
         """Choose the games (see `envs.alfworld.sources.find_sources`), the engine by name, the limit of commands and the wording.
 
@@ -76,7 +77,7 @@ class AlfWorldEnv(gymnasium.Env[str, str]):
             raise ValueError(f"max_steps={max_steps}: an episode needs at least one step; the papers use 40.")
         self.form = choose("form", form, FORMS)
         self._engine: Engine = make_engine(engine, wording)
-        self._sources = find_sources(games, split, task_types, scenes, difficulty, count)
+        self._sources = find_sources(games, split, task_types, scenes, difficulty, count, fold)
         self.tasks: Sequence[str] = tuple(self._sources)
         self.max_steps = max_steps
         self.observation_space = UnicodeText(max_length=MAX_CHARACTERS)

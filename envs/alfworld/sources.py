@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,7 @@ def find_sources(
     scenes: Sequence[int] | None = None,
     difficulty: str | Mapping[str, int | None] | Difficulty | None = None,
     count: int | None = None,
+    fold: str | None = None,
 ) -> dict[str, Source]:
     """The games of a split by task id, sorted.
 
@@ -57,9 +60,39 @@ def find_sources(
     means the files of `$ALFWORLD_DATA` or `~/.cache/alfworld`, and generated games where there are none. `difficulty` turns the
     generator's dials, and `count` is how many games it makes (None: the official number).
 
-    Raises ValueError for an unknown split, task type or difficulty, or a difficulty or count for games that are files;
-    FileNotFoundError where no game is found.
+    `fold` keeps a part of them: "0/20" those whose task id has the CRC-32 0 modulo 20, and "1-19/20" all others, on any machine. So
+    training tasks are held out to choose by, and a study plays the same few hundred every time.
+
+    Raises ValueError for an unknown split, task type or difficulty, a difficulty or count for games that are files, or a fold that
+    is none or has no game; FileNotFoundError where no game is found.
     """
+    sources = _all_sources(games, split, task_types, scenes, difficulty, count)
+    if fold is None:
+        return sources
+    first, last, of = _read_fold(fold)
+    found = {task: source for task, source in sources.items() if first <= zlib.crc32(task.encode()) % of <= last}
+    if not found:
+        raise ValueError(f"fold={fold!r} has none of the {len(sources)} games: take a larger part")
+    return found
+
+
+def _read_fold(fold: str) -> tuple[int, int, int]:
+    """The first and last remainder, and the divisor."""
+    parts = re.fullmatch(r"(\d+)(?:-(\d+))?/(\d+)", str(fold))
+    first, last, of = (int(part) for part in (parts[1], parts[2] or parts[1], parts[3])) if parts else (0, 0, 0)
+    if not first <= last < of:
+        raise ValueError(f"fold={fold!r}: wanted K/N or K-L/N with K <= L < N, such as 0/20 or 1-19/20")
+    return first, last, of
+
+
+def _all_sources(
+    games: str | Path | Sequence[str | Path] | Mapping[str, Source] | None,
+    split: str,
+    task_types: Sequence[str] | None,
+    scenes: Sequence[int] | None,
+    difficulty: str | Mapping[str, int | None] | Difficulty | None,
+    count: int | None,
+) -> dict[str, Source]:
     if isinstance(games, Mapping):
         return dict(games)
     if games == GENERATED or (games is None and not _downloaded()):

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +302,26 @@ def test_a_difficulty_is_of_generated_games_only(tmp_path: Path) -> None:
 def test_as_many_games_are_generated_as_are_asked_for() -> None:
     few, many = (find_sources("generated", "train", count=count) for count in (7, 20))
     assert (len(few), len(many)) == (7, 20) and few.keys() <= many.keys()
+
+
+def test_folds_divide_the_tasks() -> None:
+    whole = find_sources("generated", "train", count=200)
+    held, rest = (find_sources("generated", "train", count=200, fold=fold) for fold in ("0/20", "1-19/20"))
+    assert held.keys() | rest.keys() == whole.keys() and not held.keys() & rest.keys()
+    assert {zlib.crc32(task.encode()) % 20 for task in held} == {0}
+
+
+@pytest.mark.parametrize("fold", ["20/20", "3-1/20", "0", "-1/5", "a/b", "0/0", 0.2])
+def test_what_is_no_fold_is_refused(fold: str) -> None:
+    with pytest.raises(ValueError, match=r"wanted K/N or K-L/N with K <= L < N, such as 0/20"):
+        find_sources("generated", "train", count=2, fold=fold)
+
+
+def test_a_fold_without_a_game_is_refused() -> None:
+    game = game_of("train", 0)
+    empty = (zlib.crc32(game.task.id.encode()) + 1) % 20
+    with pytest.raises(ValueError, match=r"has none of the 1 games"):
+        find_sources("generated", "train", count=1, fold=f"{empty}/20")
 
 
 def test_a_task_has_its_shortest_solution_beside_it() -> None:

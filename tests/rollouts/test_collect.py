@@ -349,6 +349,17 @@ def test_command_line(tmp_path: Path) -> None:
     assert "valid, version 1, 5 episodes" in valid.stdout
 
 
+def test_the_expert_corrects_an_agent(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    args = ("--env", "alfworld", "--env-args", "games=generated", "--agent", "random", "--episodes", "3", "--dagger", "0.5")
+    done = run("rollouts.collect", *args, "--agent-args", "order=random", "--out", str(log))
+    assert done.returncode == 0, done.stderr
+    found = read(log).trajectories
+    assert {t.agent for t in found} == {"dagger(0.5)(random, expert(order=random))"}
+    marks = [set(step.info) & {"corrected", "disturbance"} for t in found for step in t.steps]
+    assert {"corrected"} in marks and {"disturbance"} in marks
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -361,6 +372,8 @@ def test_command_line(tmp_path: Path) -> None:
         (["--env", "math", "--agent", "expert", "--agent-args", "nois=0.1"], "Did you mean 'noise'"),
         (["--env", "math", "--agent", "expert", "--agent-args", "noise=much"], "noise='much'"),
         (["--env", "math", "--agent", "log.jsonl", "--agent-args", "noise=0.1"], "only scripted agents"),
+        (["--env", "math", "--agent", "random", "--dagger", "2"], "correct=2.0: wanted a probability"),
+        (["--env", "math", "--agent", "random", "--dagger", "0.5", "--ray", "local"], "leave --ray out"),
         (["--env", "nomod:Foo-v0", "--agent", "expert"], "nomod"),
         (["--env", "CartPole-v1", "--agent", "expert", "--episodes", "1"], "text"),
     ],

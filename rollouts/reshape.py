@@ -96,6 +96,10 @@ class Slice:
     """a range of seeds, such as 0:3, or one seed"""
     steps: str = ":"
     """a range of how many steps, such as 1:20, or one number"""
+    info: tuple[str, ...] = ()
+    """names in the info of a step: episodes with a step that has one of them, such as disturbance or corrected"""
+    lacks: tuple[str, ...] = ()
+    """names in the info of a step: episodes without a step that has any of them"""
     sample: str = "0:1"
     """a share A:B of the tasks, drawn by hash: 0:0.9 and 0.9:1 are two parts without a common task"""
     of: Literal["tasks", "episodes"] = "tasks"
@@ -197,6 +201,8 @@ def _fitting(args: Slice) -> Callable[[Trajectory], bool]:
             and (not args.ends or episode.end.value in args.ends)
             and seeds[0] <= episode.seed <= seeds[1]
             and steps[0] <= len(episode.steps) <= steps[1]
+            and (not args.info or any(name in step.info for step in episode.steps for name in args.info))
+            and not any(name in step.info for step in episode.steps for name in args.lacks)
             and low <= _place(episode, args) < high
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablations import GROUPS, SEARCHES
+from benchmarks import uneven
 from benchmarks.compare import MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,7 @@ def run(house: Path, script: str, *args: str, fails: str = "no such words") -> t
     """Run a script from another folder; what it was, and what it asked of python."""
     asked = house / "asked"
     environment = os.environ | {"PATH": f"{house / 'bin'}:{os.environ['PATH']}", "ASKED": str(asked), "FAILS": fails}
+    environment["ALFWORLD_DATA"] = str(house)
     environment.pop("OMP_NUM_THREADS", None)
     command = ["bash", f"../runs/{script}", *args, "--out", str(house / "out")]
     done = subprocess.run(command, cwd=house / "docs", env=environment, capture_output=True, text=True)
@@ -107,6 +109,28 @@ def test_the_ablations_play_what_their_table_shows(house: Path, env: str) -> Non
     (played,) = [played_labels(line) for line in asked if "-m benchmarks.play" in line]
     shown = {label for group in (*GROUPS.values(), SEARCHES[env]) for label in group}
     assert shown == set(played) | {"oreo", "dqo", "dvo", "rejection"}  # the comparison played these
+
+
+def test_uneven_logs_have_one_start_and_play_what_their_table_shows(house: Path) -> None:
+    done, asked = run(house, "uneven.sh", "--seeds", "0 1")
+    assert done.returncode == 0, done.stderr
+    assert sum("-m algorithms.sft" in line for line in asked) == 1
+    for seed in ("0", "1"):
+        mine = [line for line in asked if f"/out/alfworld-{seed}" in line]
+        (played,) = [played_labels(line) for line in mine if "-m benchmarks.play" in line]
+        rounds = {label: f"round-{label[-1]}/{name}" for name, labels in uneven.ROUNDS.items() for label in labels[1:]}
+        assert played == uneven.PLACES | rounds
+        assert {line.split("--json ")[1] for line in mine if "--json" in line} == {
+            f"{house}/out/alfworld-{seed}/compare/{split}-{label}.json" for split in uneven.PAPER for label in uneven.CURVES
+        }
+    assert asked[-1] == f"-m benchmarks.uneven {house}/out/alfworld-0 {house}/out/alfworld-1"
+
+
+def test_uneven_logs_want_the_official_games(house: Path) -> None:
+    done = subprocess.run(
+        ["bash", "runs/uneven.sh"], cwd=house, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0 and "ALFWORLD_DATA" in done.stderr
 
 
 @pytest.mark.parametrize(

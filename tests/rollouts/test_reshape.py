@@ -133,6 +133,22 @@ def test_what_fits_is_kept_behind_its_header(tmp_path: Path, wanted: dict, kept:
     assert lines(tmp_path / "part.jsonl") == expected
 
 
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        ({"info": ("corrected",)}, ["2"]),
+        ({"info": ("disturbance", "corrected")}, ["1", "2"]),
+        ({"lacks": ("disturbance",)}, ["0", "2"]),
+    ],
+)
+def test_episodes_are_told_apart_by_the_info_of_a_step(tmp_path: Path, wanted: dict, kept: list[str]) -> None:
+    infos: list[dict] = [{"won": False}, {"disturbance": True}, {"corrected": "go"}]
+    steps = [(Step("o", "x", 0.0), Step("o", "y", 1.0, info=info)) for info in infos]
+    log = [HEADER, *(Trajectory("Env-v0", str(i), 0, both, End.TERMINATED, "lm") for i, both in enumerate(steps))]
+    cut(Slice((write(tmp_path / "log.jsonl", log),), tmp_path / "part.jsonl", **wanted))
+    assert [one.task for one in episodes(tmp_path / "part.jsonl")] == kept
+
+
 def test_a_sample_is_drawn_by_hash(tmp_path: Path) -> None:
     """About the share asked for, the larger sample holds the smaller one, and another seed draws others."""
     log = write(tmp_path / "log.jsonl", [HEADER, *(episode(f"t{i}") for i in range(1000))])

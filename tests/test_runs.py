@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ablations import GROUPS, SEARCHES
 from benchmarks import uneven
+from benchmarks.ablations import GROUPS, SEARCHES
 from benchmarks.compare import MODELS
 
 ROOT = Path(__file__).parents[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,9 @@ GENERATORS = {"arithmetic": arithmetic, "reasoning_gym": reasoning_gym}
 _STATED = re.compile(r"\nThe answer is: *(\S[^\n]*?)\s*\Z")
 _LAST_LINE = re.compile(r"\n\s*answer *:[^\n]*\Z", re.IGNORECASE)
 _UNITS = re.compile(r"(-?[\d.]+) +\(.*\)")
+_OPERATION = re.compile(r"\( (-?[\d./]+) ([-+*/]) (-?[\d./]+) \)")
+_OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+_WHOLE = re.compile(r"\.0+(?= )")
 _BRACKETED = re.compile(r"(-?)\((\d+/\d+)\)")
 
 
@@ -127,14 +131,40 @@ def _agieval(row: Row) -> Problem:
     return problem_of(replace(row, data={**row.data, **other, "question": question}))
 
 
+def _svamp(row: Row) -> Problem:
+    """Read a row of SVAMP. Its equation, "( ( 8.0 + 2.0 ) - 4.0 )", is worked out a line at a time."""
+    answer, left = row.text("answer"), _WHOLE.sub("", row.optional("Equation") or "")
+    lines = []
+    while innermost := _OPERATION.search(left):
+        first, sign, second = innermost.groups()
+        result = _number(_OPERATORS[sign](Fraction(first), Fraction(second)))
+        lines.append(f"{first} {sign} {second} = {result}")
+        left = f"{left[: innermost.start()]}{result}{left[innermost.end() :]}"
+    return problem_of(replace(row, data={**row.data, "solution": _with_answer(lines, answer)}))
+
+
+def _number(value: Fraction) -> str:
+    """A decimal where it ends within four places, as 7/2 is 3.5, else the fraction."""
+    return f"{float(value):.4f}".rstrip("0").rstrip(".") if (value * 10_000).denominator == 1 else str(value)
+
+
+def _with_answer(lines: Sequence[str], answer: str) -> str:
+    """A worked solution that ends as those of GSM8K do."""
+    return "\n".join((*filter(None, lines), f"#### {answer}"))
+
+
 def _asdiv(row: Row) -> Problem:
-    """Read a row of ASDiv, whose answers have units: "9 (apples)" is 9, and "-(1/3)" is -1/3. Words and ratios stay."""
+    """Read a row of ASDiv, whose answers have units: "9 (apples)" is 9, and "-(1/3)" is -1/3. Words and ratios stay.
+
+    Its formulas, "6+9=15; 15-4=11", are the lines of the solution.
+    """
     answer = row.text("answer")
     if match := _UNITS.fullmatch(answer):
         answer = match[1]
     elif match := _BRACKETED.fullmatch(answer):
         answer = match[1] + match[2]
-    return problem_of(replace(row, data={**row.data, "answer": answer}))
+    lines = [line.strip() for line in (row.optional("formula") or "").split(";")]
+    return problem_of(replace(row, data={**row.data, "answer": answer, "solution": _with_answer(lines, answer)}))
 
 
 def _mawps(row: Row) -> Problem:
@@ -177,7 +207,7 @@ SOURCES: dict[str, Source] = {
     "sat_math": Source(_agieval, {"test": "agieval/sat-math"}),
     "aqua": Source(_agieval, {"test": "agieval/aqua-rat"}),
     "svamp": Source(
-        problem_of,
+        _svamp,
         {"all": "svamp/test"},
         Hub("ChilleD/SVAMP", splits={"all": "train+test"}),
         _SVAMP,

@@ -10,6 +10,7 @@ import pytest
 
 from envs.math_reason.source import SOURCES, load
 from envs.problems import Problem, masked, split_of, words
+from envs.rows import Row
 from tests.envs.data import data_dir
 
 COUNTS = {
@@ -65,6 +66,40 @@ def test_dealing_does_not_change_between_versions() -> None:
 def test_odd_answers(name: str, task: str, answer: str) -> None:
     found = [p.answer for split in COUNTS[name] for p in load(name, split, data_dir()) if p.id == task]
     assert [" ".join(text.split()) for text in found] == [answer]
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "solution"),
+    [
+        ("svamp", "chal-777", "290 / 2 = 145\n#### 145"),
+        ("svamp", "chal-555", "#### 8"),  # its equation is 8
+        ("asdiv", "asdiv/000001", "7+2=9\n#### 9"),
+        ("asdiv", "asdiv/000854", "48:64=3:4\n#### 3:4"),
+    ],
+)
+def test_equations_are_worked_solutions(name: str, task: str, solution: str) -> None:
+    assert [p.solution for split in COUNTS[name] for p in load(name, split, data_dir()) if p.id == task] == [solution]
+
+
+def test_every_equation_of_svamp_comes_to_its_answer() -> None:
+    problems = [p for split in COUNTS["svamp"] for p in load("svamp", split, data_dir())]
+    last = {p.id: p.solution.split("\n")[-2].rpartition("= ")[2] for p in problems if "=" in p.solution}
+    assert len(last) == 998 and last == {p.id: p.answer for p in problems if p.id in last}
+
+
+@pytest.mark.parametrize(
+    ("equation", "solution"),
+    [
+        ("( ( 7.0 / 2.0 ) + 1.25 )", "7 / 2 = 3.5\n3.5 + 1.25 = 4.75\n#### 5"),
+        ("( 3.0 * ( 1.0 - 4.0 ) )", "1 - 4 = -3\n3 * -3 = -9\n#### 5"),
+        ("( ( 1.0 / 3.0 ) * 15.0 )", "1 / 3 = 1/3\n1/3 * 15 = 5\n#### 5"),
+        (None, "#### 5"),
+    ],
+)
+def test_an_equation_is_worked_out_from_the_inside(equation: str | None, solution: str) -> None:
+    row = {"question": "How many?", "answer": 5.0} | ({"Equation": equation} if equation else {})
+    problem = SOURCES["svamp"].read(Row(row, "here", 1, "svamp"))
+    assert problem is not None and problem.solution == solution
 
 
 @pytest.mark.parametrize(("name", "line"), [("math", "math/train/005344"), ("svamp", "chal-680"), ("asdiv", "asdiv/000575")])
@@ -182,14 +217,14 @@ def test_filters_of_the_real_files() -> None:
             "train",
             ("ChilleD/SVAMP", "default", "train+test"),
             {"ID": "chal-1", "Body": "Ann has 2.", "Question": "How many?", "Equation": "2", "Answer": "2", "Type": "Addition"},
-            Problem("chal-1", "Ann has 2. How many?", "2", "2", info={"subject": "Addition"}),
+            Problem("chal-1", "Ann has 2. How many?", "#### 2", "2", info={"subject": "Addition"}),
         ),
         (
             "asdiv",
             "train",
             ("EleutherAI/asdiv", "asdiv", "validation"),
             {"body": "Ann has 2.", "question": "How many?", "solution_type": "Sum", "answer": "2 (nuts)", "formula": "2=2"},
-            Problem("asdiv/000001", "Ann has 2. How many?", "2", "2", info={"subject": "Sum"}),
+            Problem("asdiv/000001", "Ann has 2. How many?", "2=2\n#### 2", "2", info={"subject": "Sum"}),
         ),
         (
             "mawps",

@@ -133,6 +133,18 @@ def test_uneven_logs_want_the_official_games(house: Path) -> None:
     assert done.returncode != 0 and "ALFWORLD_DATA" in done.stderr
 
 
+def test_the_published_agent_never_sees_the_tasks_it_is_chosen_on(house: Path) -> None:
+    environment = os.environ | {"PATH": f"{house / 'bin'}:{os.environ['PATH']}", "ASKED": str(house / "asked"), "FAILS": "no such"}
+    command = ["bash", "runs/alfworld_tiny.sh", "out/tiny"]
+    done = subprocess.run(command, cwd=house, env=environment | {"ALFWORLD_DATA": str(house)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    asked = (house / "asked").read_text().splitlines()
+    official = [line for line in asked if "rollouts.collect" in line and "games=generated" not in line]
+    assert len(official) == 4 and all("--env-args fold=1-19/20 " in line for line in official)
+    trained = [line.split("--model ")[1].split()[0] for line in asked if "algorithms.sft" in line]
+    assert trained == ["tiny", "out/tiny/sft", "out/tiny/round-1/sft", "out/tiny/round-2/sft"]
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
